@@ -1,0 +1,1 @@
+"""Protocols and value types that the rooms share; no code to run."""

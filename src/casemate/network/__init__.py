@@ -1,0 +1,1 @@
+"""How network namespaces are furnished."""

@@ -1,0 +1,112 @@
+"""What every test shares: the leak check of the system lane."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def pytest_configure() -> None:
+    """Become the reaper of orphans, so that a process that a test leaves behind is seen as ours."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _mounts() -> set[str]:
+    return {line.split(" - ")[0].split(" ", 4)[4] for line in _read("/proc/self/mountinfo").splitlines()}
+
+
+def _cgroups() -> set[str]:
+    """Groups that we made: below our own group in each hierarchy, down to three levels."""
+    found = set()
+    for line in _read("/proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        name = controllers.removeprefix("name=").split(",")[0] or "unified"
+        for base in (f"/sys/fs/cgroup/{name}{path}", f"/sys/fs/cgroup{path}"):
+            for directory, children, _ in os.walk(base):
+                if directory.count("/") - base.count("/") > 2:
+                    children.clear()
+                found.update(os.path.join(directory, child) for child in children)
+    return found
+
+
+def _processes() -> set[int]:
+    """Descendants of this process that are not zombies waiting for us."""
+    parents = {}
+    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
+        stat = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+        if stat and stat[0] != "Z":
+            parents[pid] = int(stat[1])
+    ours = {os.getpid()}
+    while True:
+        more = {pid for pid, parent in parents.items() if parent in ours} - ours
+        if not more:
+            return ours
+        ours |= more
+
+
+def _links() -> set[str]:
+    return set(os.listdir("/sys/class/net"))
+
+
+def _descriptors() -> set[str]:
+    return {
+        os.readlink(f"/proc/self/fd/{fd}")
+        for fd in os.listdir("/proc/self/fd")
+        if os.path.lexists(f"/proc/self/fd/{fd}")
+    }
+
+
+def _state() -> dict[str, set[object]]:
+    return {
+        "mounts": set(_mounts()),
+        "cgroups": set(_cgroups()),
+        "processes": set(_processes()),
+        "network links": set(_links()),
+        "descriptors": {d for d in _descriptors() if not d.startswith(("/proc/", "/tmp/pytest"))},
+    }
+
+
+def _reap() -> None:
+    """Collect orphans that have ended and were handed to us as their reaper."""
+    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
+        stat = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+        if stat[:2] == ["Z", str(os.getpid())]:
+            try:
+                os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                continue
+
+
+@pytest.fixture(autouse=True)
+def _leak_check(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No system test leaves a mount, cgroup, network link, descriptor or process behind."""
+    if request.node.get_closest_marker("system") is None:
+        yield
+        return
+    before = _state()
+    yield
+    deadline = time.monotonic() + 5
+    while True:
+        leaks = {what: found - before[what] for what, found in _state().items() if found - before[what]}
+        if not leaks or time.monotonic() > deadline:
+            break
+        _reap()
+        time.sleep(0.05)
+    assert not leaks, f"left behind: {leaks}"

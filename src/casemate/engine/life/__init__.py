@@ -1,0 +1,1 @@
+"""The life of a container: create, start, attach, exec, stop, remove, recover."""

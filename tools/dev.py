@@ -66,7 +66,7 @@ def ensure_packages(*groups: str) -> None:
         print("  sudo apt-get update && sudo " + " ".join(a for a in install if a != "-qq"))
         sys.exit(1)
     say("installing Debian packages: " + " ".join(missing))
-    # Peers bring services (docker, podman): an installation for tests must not start daemons on anybody's machine.
+    # Peers bring services (docker): an installation for tests must not start daemons on anybody's machine.
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     with open(os.path.join(cache_directory(), "apt.log"), "ab") as log:
         if subprocess.call(install, stdout=log, stderr=log, env=environment) == 0:
@@ -89,9 +89,8 @@ def fingerprint(paths: list[str]) -> str:
     files = []
     for path in (os.path.join(ROOT, p) for p in paths):
         if os.path.isdir(path):
-            files += [
-                os.path.join(d, f) for d, _, names in os.walk(path) for f in names if not f.endswith(".pyc")
-            ]
+            for folder, _, names in os.walk(path):
+                files += [os.path.join(folder, name) for name in names if not name.endswith(".pyc")]
         else:
             files.append(path)
     for path in sorted(files):
@@ -142,7 +141,7 @@ def quiet_pip() -> bool:
 
 
 def link_command() -> None:
-    """Put ``casemate`` and ``casemate-oci`` where the user's PATH finds them, unless something else is there."""
+    """Put ``casemate`` and ``casemate-oci`` on the user's PATH, unless something else is there."""
     where = "/usr/local/bin" if os.geteuid() == 0 else os.path.expanduser("~/.local/bin")
     os.makedirs(where, exist_ok=True)
     for name in ("casemate", "casemate-oci"):
@@ -169,22 +168,15 @@ def task_demo(arguments: list[str]) -> None:
     task_setup(arguments)
     link_command()
     casemate = os.path.join(VENV, "bin", "casemate")
-    steps: list[list[str]] = [
+    python = "import os; print('uid', os.getuid(), 'on', os.uname().nodename)"
+    isolated = ["run", "--rm", "--network", "none"]
+    steps = [
         ["image", "bootstrap", "busybox"],
         ["image", "bootstrap", "debian:bookworm", "--include", "python3"],
         ["images"],
-        ["run", "--rm", "--network", "none", "busybox", "echo", "hello from a container"],
-        ["run", "--rm", "--network", "none", "debian:bookworm", "cat", "/etc/os-release"],
-        [
-            "run",
-            "--rm",
-            "--network",
-            "none",
-            "debian:bookworm",
-            "python3",
-            "-c",
-            "import os; print('uid', os.getuid(), os.uname().nodename)",
-        ],
+        [*isolated, "busybox", "echo", "hello from a container"],
+        [*isolated, "debian:bookworm", "cat", "/etc/os-release"],
+        [*isolated, "debian:bookworm", "python3", "-c", python],
     ]
     for step in steps:
         print("$ casemate " + " ".join(f"'{word}'" if " " in word else word for word in step), flush=True)
@@ -203,7 +195,7 @@ def task_lint(arguments: list[str]) -> None:
 
 
 def task_test(arguments: list[str]) -> None:
-    """Run every lane (unit, architecture, conformance, system as root and rootless), or those given to pytest."""
+    """Run every lane (unit, system as root, system as an ordinary user), or what is given to pytest."""
     ensure_packages("run", "build", "images", "peers", "tests")
     ensure_environment()
     if arguments:

@@ -1,7 +1,8 @@
 """Run the test lanes one after the other: unit, system as root, system as an ordinary user.
 
-Run by root, the rootless lane gets an ordinary user that exists only in a private mount namespace (copies of /etc/passwd,
-/etc/subuid, ... with one line more): nothing on the machine changes. Run by an ordinary user, the root lane is named as left out.
+Run by root, the rootless lane gets an ordinary user that exists only in a private mount namespace (copies
+of /etc/passwd, /etc/subuid, ... with one line more): nothing on the machine changes. Run by an ordinary
+user, the root lane is named as left out.
 """
 
 from __future__ import annotations
@@ -61,17 +62,15 @@ def lane(name: str, argv: list[str], environment: dict[str, str] | None = None) 
     print(f"\n== lane {name}: {' '.join(argv[-4:])}", flush=True)
     started = time.monotonic()
     status = subprocess.call(argv, cwd=ROOT, env=environment)
-    print(
-        f"== lane {name}: {'passed' if status == 0 else f'FAILED ({status})'} in {time.monotonic() - started:.0f} s",
-        flush=True,
-    )
+    verdict = "passed" if status == 0 else f"FAILED ({status})"
+    print(f"== lane {name}: {verdict} in {time.monotonic() - started:.0f} s", flush=True)
     return status == 0
 
 
 def rootless_lane() -> bool:
     """Run the system tests as an ordinary user with a subordinate id range of its own."""
     work = tempfile.mkdtemp(prefix="casemate-rootless-")
-    os.chmod(work, 0o755)
+    os.chmod(work, 0o755)  # noqa: S103 - the ordinary user must reach its home below it
     try:
         home, runtime = os.path.join(work, "home"), os.path.join(work, "run")
         for directory in (home, runtime):

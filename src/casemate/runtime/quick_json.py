@@ -1,0 +1,93 @@
+"""JSON without the price of importing `json` (which brings `re`, `enum` and `functools`: 7 ms of a container's start).
+
+The C scanner and encoder inside CPython are used directly when they are there; the standard module is the fall-back.
+Duplicate keys are refused: two readers of one document must never see two different things.
+"""
+
+from __future__ import annotations
+
+from casemate.errors import Invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+class _Context:
+    """What the C scanner asks of `json.JSONDecoder`."""
+
+    strict = True
+    object_hook = None
+    parse_float = float
+    parse_int = int
+    memo: dict[str, str]
+
+    def __init__(self) -> None:
+        self.memo = {}
+        self.object_pairs_hook = _without_duplicates
+        self.parse_constant = _no_constants
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"duplicate key {key[:60]!r}")
+            seen.add(key)
+    return document
+
+
+def _no_constants(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _scanner() -> Callable[[str, int], tuple[Any, int]]:
+    try:
+        from _json import make_scanner  # noqa: PLC0415 - the fall-back must be reachable
+    except ImportError:
+        from json.scanner import py_make_scanner as make_scanner  # type: ignore[attr-defined]  # noqa: PLC0415 - same
+    scan: Callable[[str, int], tuple[Any, int]] = make_scanner(_Context())
+    return scan
+
+
+def loads(text: str | bytes, *, what: str = "JSON document") -> Any:
+    """Return the document. Raises: Invalid for anything that is not exactly one JSON value in UTF-8."""
+    try:
+        if isinstance(text, bytes):
+            text = text.decode()
+        start = len(text) - len(text.lstrip(" \t\n\r"))
+        document, end = _scanner()(text, start)
+        rest = text[end:].strip(" \t\n\r")
+    except (ValueError, RecursionError) as error:
+        raise Invalid("read", what, _cause(error)) from error
+    except StopIteration as error:
+        raise Invalid("read", what, f"no JSON value at character {error.value}") from error
+    if rest:
+        raise Invalid("read", what, f"something follows the document: {rest[:20]!r}")
+    return document
+
+
+def _cause(error: Exception) -> str:
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
+
+
+def dumps(value: Any) -> str:
+    """Return compact JSON; keys keep their order."""
+    try:
+        from _json import encode_basestring_ascii, make_encoder  # noqa: PLC0415 - the fall-back must be reachable
+    except ImportError:
+        import json  # noqa: PLC0415 - slow, only without the C encoder
+
+        return json.dumps(value, separators=(",", ":"))
+    markers: dict[int, Any] = {}
+    encode = make_encoder(
+        markers, _unserialisable, encode_basestring_ascii, None, ":", ",", False, False, False  # noqa: FBT003 - C signature
+    )
+    return "".join(encode(value, 0))
+
+
+def _unserialisable(value: object) -> Any:
+    raise TypeError(f"{type(value).__name__} is not JSON")

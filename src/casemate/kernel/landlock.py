@@ -60,7 +60,7 @@ def fs_rights(version: int) -> int:
 
 
 def ruleset_attr(version: int, *, fs: int = 0, net: int = 0, scoped: int = 0) -> bytes:
-    """``struct landlock_ruleset_attr`` in the size that the ABI knows; masking the rights is up to the caller."""
+    """``struct landlock_ruleset_attr`` in the size that the ABI knows; the caller masks the rights."""
     fields = _FIELDS
     if version < _ABI_SCOPE:
         fields = _FIELDS_BEFORE_SCOPE

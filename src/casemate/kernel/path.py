@@ -35,7 +35,7 @@ class _OpenHow(ctypes.Structure):
 _openat2 = declare("openat2", LONG, STRING, POINTER, LONG)
 
 
-def openat2(dir_fd: int, path: str | bytes, flags: int, mode: int = 0, resolve: int = 0) -> int:
+def openat2(dir_fd: int, path: str | bytes, flags: int, mode: int = 0, resolve: int = 0) -> int:  # noqa: PLR0917 - as openat2(2)
     """A new descriptor, owned by the caller, closed on exec; interrupted and raced look-ups are tried again.
 
     ``mode`` counts only with O_CREAT or O_TMPFILE: the kernel refuses it otherwise, so it is left out then.

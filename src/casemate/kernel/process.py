@@ -6,14 +6,8 @@ import os
 
 from casemate.kernel.const.prctl import PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_PDEATHSIG
 from casemate.kernel.libc import LONG, checked, declare_c
-from casemate.kernel.pidfd import has_ended
-from casemate.kernel.pidfd import open_same
-from casemate.kernel.pidfd import pidfd_open
-from casemate.kernel.pidfd import pidfd_send_signal
-from casemate.kernel.pidfd import wait_ended
-from casemate.kernel.procfs import boot_id
-from casemate.kernel.procfs import is_same_process
-from casemate.kernel.procfs import start_time
+from casemate.kernel.pidfd import has_ended, open_same, pidfd_open, pidfd_send_signal, wait_ended
+from casemate.kernel.procfs import boot_id, is_same_process, start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +26,7 @@ _prctl = declare_c("prctl", LONG, LONG, LONG, LONG, LONG)
 
 
 def prctl(option: int, *arguments: int) -> int:
-    """What prctl(2) answers; arguments that are not given are zeros, as several options insist.
+    """The kernel's answer; arguments that are not given are zeros, as several options insist.
 
     Raises: KernelError.
     Source: prctl(2).
@@ -71,7 +65,6 @@ def spawn(
     *,
     env: Mapping[str, str] | None = None,
     fds: Mapping[int, int] | None = None,
-    new_group: bool = False,
 ) -> int:
     """The pid of a new child that runs ``program``: no fork, no handlers, safe beside threads.
 
@@ -94,7 +87,6 @@ def spawn(
             file_actions=actions,
             setsigmask=(),
             setsigdef=[n for n in range(_FIRST_RESETTABLE, _AFTER_SIGNALS) if n not in _KEPT_DISPOSITIONS],
-            **({"setpgroup": 0} if new_group else {}),
         )
     finally:
         for number in lift:

@@ -1,0 +1,1 @@
+"""What each verb does: read the parsed line, one call of the engine, show the result."""

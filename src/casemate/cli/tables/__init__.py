@@ -1,0 +1,1 @@
+"""The rows of the verb table, one module per noun."""

@@ -1,0 +1,111 @@
+"""Verbs of casemate itself."""
+
+from __future__ import annotations
+
+from casemate.cli.table import Option, Verb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def format_options() -> Sequence[Option]:
+    """Return the options of version, info and df."""
+    return [Option("format", "Output format: json or a Go template", short="f", kind="string", meta="FORMAT", completes=("json",))]
+
+
+def doctor_options() -> Sequence[Option]:
+    """Return the options of doctor."""
+    return [Option("json", "Print the checks as JSON")]
+
+
+def prune_options() -> Sequence[Option]:
+    """Return the options of system prune."""
+    return [
+        Option("all", "Remove every image that no container uses, not only those without a name", short="a"),
+        Option("force", "Do not ask", short="f"),
+    ]
+
+
+def docs_options() -> Sequence[Option]:
+    """Return the options of the generator of manual pages and reference."""
+    return [
+        Option("man", "Write manual pages into this directory", kind="string", meta="DIR", completes="dir"),
+        Option("reference", "Write the reference into this directory", kind="string", meta="DIR", completes="dir"),
+    ]
+
+
+VERBS = {
+    "version": Verb(
+        "version",
+        "Show the version of casemate and of what it runs on",
+        module="version",
+        options=format_options,
+        examples=(("casemate version -f '{{.Client.Version}}'", "the number alone"),),
+    ),
+    "info": Verb(
+        "info",
+        "Show what casemate found on this host",
+        module="info",
+        options=format_options,
+        aliases=("system info",),
+        examples=(("casemate info -f '{{.Driver}}'", "one value"), ("casemate info -f json", "everything")),
+    ),
+    "doctor": Verb(
+        "doctor",
+        "Check this host and say how to fix what is missing",
+        module="doctor",
+        options=doctor_options,
+        aliases=("system doctor",),
+        describe="Exit code 0: everything is well; 1: something works worse than it could; 2: containers cannot run.",
+        examples=(("casemate doctor", "a table"), ("casemate doctor --json", "for programs")),
+    ),
+    "completion": Verb(
+        "completion",
+        "Print the completion script of a shell",
+        module="completion",
+        operands=("bash|zsh|fish", 1, 1),
+        completes=("bash", "zsh", "fish"),
+        examples=(
+            ("source <(casemate completion bash)", "now, in this shell"),
+            ("casemate completion fish > ~/.config/fish/completions/casemate.fish", "for good"),
+        ),
+    ),
+    "help": Verb(
+        "help",
+        "Show help of a command",
+        module="help",
+        operands=("[COMMAND...]", 0, None),
+        completes="verb",
+        examples=(("casemate help run", ""),),
+    ),
+    "df": Verb(
+        "df",
+        "Show the disk space that casemate uses",
+        module="df",
+        options=format_options,
+        examples=(("casemate system df", ""),),
+    ),
+    "prune": Verb(
+        "prune",
+        "Remove what nothing uses: ended containers, images without a name, loose layers",
+        module="prune",
+        options=prune_options,
+        examples=(("casemate system prune -af", "without asking, unused images too"),),
+    ),
+    "__complete": Verb(
+        "__complete",
+        "Print the words that may come next (called by completion scripts)",
+        module="complete",
+        operands=("[WORD...]", 0, None),
+        stop_at_operand=True,
+        hidden=True,
+    ),
+    "__docs": Verb(
+        "__docs",
+        "Write manual pages and reference (called by the build)",
+        module="docs",
+        options=docs_options,
+        hidden=True,
+    ),
+}

@@ -5,6 +5,8 @@ An ingest that is not committed keeps its partial bytes under its key, so that t
 ``offset``; garbage collection removes abandoned ones. Nothing here buffers a blob in memory.
 """
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,6 +3,8 @@
 Kept ready for bridges and pasta: ``attach`` runs after the namespace exists and before the program starts.
 """
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
@@ -16,7 +18,11 @@ class Attachment:
     __slots__ = ("addresses", "dns", "state")
 
     def __init__(
-        self, *, addresses: tuple[str, ...] = (), dns: tuple[str, ...] = (), state: dict[str, object] | None = None
+        self,
+        *,
+        addresses: tuple[str, ...] = (),
+        dns: tuple[str, ...] = (),
+        state: dict[str, object] | None = None,
     ) -> None:
         self.addresses = addresses
         self.dns = dns

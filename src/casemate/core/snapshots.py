@@ -5,6 +5,8 @@ top of one container, identified by the container id. ``rootfs`` does not mount 
 mount the root inside the container's own mount namespace, so that no mount of ours ever appears on the host.
 """
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,6 +3,8 @@
 A source answers with raw bytes whose digest the caller verifies; it never interprets an image.
 """
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,1 +1,1 @@
-"""Content, snapshots and metadata."""
+"""Content, unpacked layers, writable roots and metadata: all durable state below one private directory."""

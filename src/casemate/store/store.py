@@ -1,0 +1,73 @@
+"""The store's front door: everything durable that casemate knows, opened cheaply, each room on first use."""
+
+from __future__ import annotations
+
+from casemate.store.containers import Containers
+from casemate.store.database import Database
+from casemate.store.images import Images
+from casemate.store.paths import StorePaths, default_paths
+from casemate.store.ranges import UidRanges
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from casemate.store.content import FileContentStore
+    from casemate.store.leases import Leases
+
+
+class Store:
+    """One state directory. A context manager; threads may share it."""
+
+    __slots__ = ("_content", "_leases", "containers", "database", "images", "paths", "ranges")
+
+    def __init__(self, paths: StorePaths, database: Database) -> None:
+        self.paths = paths
+        self.database = database
+        self.images = Images(database)
+        self.containers = Containers(database)
+        self.ranges = UidRanges(database)
+        self._content: FileContentStore | None = None
+        self._leases: Leases | None = None
+
+    @classmethod
+    def open(cls, paths: StorePaths | None = None) -> Store:
+        """The store of ``paths`` (None: the environment's), created or migrated when need be.
+
+        Raises: Denied, Unsupported (written by a newer casemate), Corrupt, Exhausted.
+        """
+        paths = paths or default_paths()
+        paths.ensure()
+        return cls(paths, Database(paths.database))
+
+    @property
+    def content(self) -> FileContentStore:
+        """Blobs by digest."""
+        if self._content is None:
+            from casemate.store.content import FileContentStore  # noqa: PLC0415 - hashlib is not needed by `ps`
+
+            self._content = FileContentStore(self.paths.content)
+            self._content.ensure()
+        return self._content
+
+    @property
+    def leases(self) -> Leases:
+        """Claims of running operations."""
+        if self._leases is None:
+            from casemate.store.leases import Leases  # noqa: PLC0415 - only operations that fetch or build need them
+
+            self._leases = Leases(self.database)
+        return self._leases
+
+    def close(self) -> None:
+        """Close the metadata; idempotent."""
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

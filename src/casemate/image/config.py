@@ -132,7 +132,10 @@ class ImageConfig:
 
 
 def container_path(path: str, *, what: str) -> str:
-    """Return an absolute path inside a container, shortened. Raises: Invalid for ``..``, NUL, relative, root."""
+    """Return an absolute path inside a container, shortened.
+
+    Raises: Invalid for ``..``, NUL, relative, root.
+    """
     parts = path.split("/")
     if not path.startswith("/") or ".." in parts or "\0" in path:
         raise Invalid("read", what, f"{quoted(path)} is not an absolute path without '..'")

@@ -59,8 +59,7 @@ class Platform:
         self.variant = variant
 
     def rank_of(self, offered: Platform) -> int | None:
-        """Return how well ``offered`` suits a request for this platform: 0 is exact, more is worse, None not
-        at all.
+        """Return how well ``offered`` suits a request for this: 0 is exact, more is worse, None not at all.
 
         A 32-bit ARM of version 7 runs v6 and v5; amd64/v3 runs v2 and v1. A newer variant than asked for
         never matches.

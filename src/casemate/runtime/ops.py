@@ -1,0 +1,80 @@
+"""The operations that ``enter`` executes: number, argument kinds, argument names and the programs they may stand in.
+
+The C side reads the same table from ``src/enter/ops.def``; a test keeps both equal. Kinds: ``f`` slot with an open
+descriptor, ``g`` the same or -1, ``o`` slot that receives a descriptor, ``i`` integer, ``s`` string, ``t`` string or None,
+``n`` one path component, ``b`` bytes, ``c`` bytes or None, ``v`` list of strings.
+"""
+
+PROGRAMS = ("before", "beside", "inside", "after")
+NO_SLOT = -1  # for arguments of kind g: AT_FDCWD, or no descriptor
+FSCONFIG_FD_PATH = 64  # FSCONFIG command of ours: set the string "/proc/self/fd/<aux>"
+KEEP_PTY = 0  # KEEP_FD role
+REPORT_CREATED = 1  # REPORT code on which the parent leaves in mode LEAVE
+
+# name: (number, kinds, argument names, programs by their first letter: Parent before, Beside, Inside, After)
+OPERATIONS: dict[str, tuple[int, str, str, str]] = {
+    "CLOSE_RANGE": (1, "iii", "first last flags", "PI"),
+    "SETNS": (2, "fi", "ns types", "PI"),
+    "UNSHARE": (3, "i", "flags", "PI"),
+    "SETSID": (4, "", "", "I"),
+    "CTTY": (5, "f", "tty", "I"),
+    "STDIO": (6, "fi", "fd number", "I"),
+    "OPENAT2": (7, "ogtiii", "out dir path flags mode resolve", "PBI"),
+    "TARGET": (8, "ofsii", "out root path kind mode", "PI"),
+    "MKDIR": (9, "fni", "dir name mode", "PBI"),
+    "MKNOD": (10, "fnii", "dir name mode dev", "PI"),
+    "SYMLINK": (11, "sfn", "target dir name", "PI"),
+    "WRITE": (12, "fbi", "fd data flags", "PBIA"),
+    "WRITE_FILE": (13, "fsbii", "dir path data resolve fs", "PBI"),
+    "OPEN_TREE": (14, "ogti", "out dir path flags", "PI"),
+    "MOVE_MOUNT": (15, "ff", "mount target", "PI"),
+    "MOUNT_SETATTR": (16, "fiiiig", "mount at_flags set clear propagation userns", "PI"),
+    "FSOPEN": (17, "os", "out type", "PI"),
+    "FSCONFIG": (18, "fitcg", "context command key value aux", "PI"),
+    "FSMOUNT": (19, "ofi", "out context attributes", "PI"),
+    "MOUNT": (20, "tftit", "source target type flags data", "PI"),
+    "UMOUNT": (21, "fi", "mount flags", "PI"),
+    "PIVOT_ROOT": (22, "f", "root", "I"),
+    "HOSTNAME": (23, "s", "name", "I"),
+    "DOMAINNAME": (24, "s", "name", "I"),
+    "RLIMIT": (25, "iii", "resource soft hard", "I"),
+    "GROUPS": (26, "b", "gids", "I"),
+    "GID": (27, "i", "gid", "I"),
+    "UID": (28, "i", "uid", "I"),
+    "CAP_BOUNDING": (29, "i", "keep", "I"),
+    "CAPS": (30, "iii", "effective permitted inheritable", "I"),
+    "CAP_AMBIENT": (31, "i", "mask", "I"),
+    "PRCTL": (32, "iiiii", "option a b c d", "PI"),
+    "KEYRING": (33, "t", "name", "I"),
+    "LANDLOCK_CREATE": (34, "obi", "out attr flags", "PI"),
+    "LANDLOCK_RULE": (35, "ffi", "ruleset path access", "PI"),
+    "LANDLOCK_APPLY": (36, "fi", "ruleset flags", "I"),
+    "SECCOMP": (37, "bi", "filter flags", "I"),
+    "LOOPBACK_UP": (38, "", "", "PI"),
+    "CHDIR": (39, "s", "path", "I"),
+    "FCHDIR": (40, "f", "dir", "I"),
+    "UMASK": (41, "i", "mask", "PI"),
+    "REPORT": (42, "i", "code", "PBI"),
+    "ASK": (43, "i", "code", "PBI"),
+    "WAIT": (44, "f", "fd", "I"),
+    "FIND_EXEC": (45, "v", "candidates", "I"),
+    "EXEC": (46, "vv", "argv env", "I"),
+    "PTMX": (47, "of", "out devpts", "I"),
+    "PTY_PEER": (48, "of", "out master", "I"),
+    "SEND_FD": (49, "ffs", "socket fd payload", "PBI"),
+    "KEEP_FD": (50, "fi", "fd role", "I"),
+    "CLOSE": (51, "f", "fd", "PBIA"),
+    "EXPECT_INODE": (52, "fii", "fd dev ino", "PI"),
+    "EXPECT_FS": (53, "fi", "fd type", "PI"),
+    "FCHOWN": (54, "fii", "fd uid gid", "PI"),
+    "FCHMOD": (55, "fi", "fd mode", "PI"),
+    "USERNS": (56, "obb", "out uid_map gid_map", "P"),
+    "MAP_IDS": (57, "ccii", "uid_map gid_map deny_setgroups oom_score_adj", "B"),
+    "UNLINKAT": (58, "fni", "dir name flags", "PIA"),
+    "COLLECT": (59, "fs", "file label", "A"),
+    "WINSIZE": (60, "fii", "pty rows columns", "PI"),
+    "JOIN_CGROUP": (61, "f", "procs", "PBI"),
+    "INHERIT": (62, "fi", "fd number", "I"),
+    "RELEASE": (63, "", "", "B"),
+    "BARRIER": (64, "", "", "I"),
+}

@@ -88,10 +88,7 @@ def execute(stage: Stage, rounds: int) -> Result:
     for argv in stage.engines.values():
         sleep = ["run", "-d", "--network", "none", "--name", name, IMAGE, "sleep", "600"]
         subprocess.run([*argv, *sleep], check=True, capture_output=True)
-    steps: dict[str, Step] = {
-        engine: lambda _, argv=argv: timed([*argv, "exec", name, "true"])
-        for engine, argv in stage.engines.items()
-    }
+    steps = verb(stage, "exec", name, "true")
     rows, lost = interleave(steps, rounds)
     for argv in stage.engines.values():
         subprocess.run([*argv, "rm", "-f", name], check=False, capture_output=True)

@@ -40,7 +40,7 @@ class CommandError(Exception):
 
 
 def timed(argv: list[str], environment: dict[str, str] | None = None) -> float:
-    """Run ``argv`` to its end and return the wall time in milliseconds. Raises CommandError with its stderr."""
+    """Run ``argv`` to its end; return the wall time in milliseconds. Raises CommandError with its stderr."""
     started = time.perf_counter()
     answer = subprocess.run(argv, capture_output=True, env=environment, check=False, stdin=subprocess.DEVNULL)
     elapsed = (time.perf_counter() - started) * 1000

@@ -114,7 +114,17 @@ class Plan:
     after: by the keeper when the child has ended or could not be started; errors are ignored there.
     """
 
-    __slots__ = ("_labels", "_local", "_owned", "cgroup_slot", "clone_flags", "fds", "keeper", "programs", "title")
+    __slots__ = (
+        "_labels",
+        "_local",
+        "_owned",
+        "cgroup_slot",
+        "clone_flags",
+        "fds",
+        "keeper",
+        "programs",
+        "title",
+    )
 
     def __init__(self, *, clone_flags: int = 0, title: str = "casemate") -> None:
         self.clone_flags = clone_flags

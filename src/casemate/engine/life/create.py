@@ -1,0 +1,162 @@
+"""Creating a container: everything is checked first, then the row, then what the row accounts for."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from casemate.engine.imageconfig import load_config
+from casemate.engine.life import locks
+from casemate.engine.life.states import container_dir
+from casemate.engine.life.undo import Undo
+from casemate.engine.names import check_name, generate_name, new_id
+from casemate.engine.signals import signal_number
+from casemate.engine.spec.confine import asked_capabilities, confinement
+from casemate.engine.spec.etcfiles import check_hostname
+from casemate.engine.spec.limits import build_resources
+from casemate.engine.spec.mounts import plan_mounts
+from casemate.engine.spec.process import build_argv, build_cwd, expand_env
+from casemate.engine.wiring import open_network
+from casemate.errors import AlreadyExists, Invalid
+from casemate.image.user import parse_user
+from casemate.kernel.capabilities import all_mask, to_names
+from casemate.runtime.quick_json import dumps
+from casemate.store.containers import ContainerRow
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from casemate.engine.options import ContainerOptions
+    from casemate.store.images import ImageRecord
+    from casemate.store.store import Store
+
+NAME_ATTEMPTS = 6
+_NO_IMAGE: dict[str, Any] = {
+    "entrypoint": None, "cmd": None, "env": [], "user": "", "workdir": "", "volumes": [], "labels": {},
+    "stop_signal": "", "ports": [], "healthcheck": None, "architecture": "", "os": "linux",
+}  # fmt: skip
+
+
+def create_container(
+    store: Store, options: ContainerOptions, *, image: ImageRecord | None, image_name: str
+) -> ContainerRow:
+    """The row of a new container in state "created". Raises: Invalid, AlreadyExists, Exhausted; nothing is left then."""
+    record = _build_record(store, options, image, image_name)
+    row = ContainerRow(
+        id=new_id(),
+        name="",
+        image_name=image_name,
+        image_digest=image.manifest_digest if image else "",
+        state="creating",
+        created_ns=time.time_ns(),
+        auto_remove=options.auto_remove,
+    )
+    if not record["hostname"]:
+        record["hostname"] = row.id[:12]
+    with Undo() as undo, locks.acquire(store.paths, row.id) as held:
+        undo.push(locks.remove, store.paths, row.id)
+        del held
+        _insert(store, row, record, options)
+        undo.push(_forget, store, row)
+        _make_parts(store, row, record, image, undo)
+        row.state = "created"
+        row.config = dumps(record)
+        store.containers.update(row.id, state=row.state, config=row.config, durable=not options.auto_remove)
+        undo.keep()
+    return row
+
+
+def _build_record(
+    store: Store, options: ContainerOptions, image: ImageRecord | None, image_name: str
+) -> dict[str, Any]:
+    """The engine's own record of a container; pure but for files that the options name. Raises: Invalid."""
+    config = load_config(store, image.config_digest) if image else _NO_IMAGE
+    capabilities = to_names(all_mask())
+    wall = confinement(options, all_capabilities=capabilities)
+    open_network(options.network)
+    build_resources(options, device_rules=())
+    user = options.user if options.user is not None else config["user"]
+    parse_user(user)
+    if options.restart not in {"no", ""}:
+        raise Invalid("use restart policy", repr(options.restart), "not supported by this version", hint="use --restart=no")
+    return {
+        "version": 1,
+        "options": options.changed(),
+        "image": {
+            "name": image_name,
+            "id": image.config_digest if image else "",
+            "chain": image.chain_id if image else None,
+            **{key: config[key] for key in ("env", "entrypoint", "cmd", "user", "workdir", "volumes", "ports", "healthcheck")},
+        },
+        "argv": build_argv(config["entrypoint"], config["cmd"], entrypoint=options.entrypoint, argv=options.argv),
+        "env": expand_env(options.env, options.env_files, os.environ),
+        "cwd": build_cwd(config["workdir"], options.workdir),
+        "user": user,
+        "hostname": check_hostname(options.hostname) if options.hostname else _host_name(options),
+        "tty": options.tty,
+        "mounts": plan_mounts(options.mounts, options.tmpfs, config["volumes"]),
+        "labels": {**config["labels"], **options.labels},
+        "stop_signal": signal_number(options.stop_signal or config["stop_signal"] or "TERM"),
+        "cap_add": asked_capabilities(options, capabilities),
+        "relaxed": list(wall.relaxed),
+        "notes": list(wall.notes),
+        "network": {"name": options.network, "state": {}},
+    }
+
+
+def _host_name(options: ContainerOptions) -> str:
+    """The host's own name on the host's network, as docker does; "" otherwise (the short id, later)."""
+    return os.uname().nodename if options.network == "host" else ""
+
+
+def _insert(store: Store, row: ContainerRow, record: dict[str, Any], options: ContainerOptions) -> None:
+    row.config = dumps(record)
+    if options.name:
+        row.name = check_name(options.name)
+        store.containers.insert(row, durable=not options.auto_remove)
+        return
+    for attempt in range(NAME_ATTEMPTS):
+        row.name = generate_name(attempt)
+        try:
+            store.containers.insert(row, durable=not options.auto_remove)
+        except AlreadyExists:
+            if attempt == NAME_ATTEMPTS - 1:
+                raise
+        else:
+            return
+
+
+def _make_parts(
+    store: Store, row: ContainerRow, record: dict[str, Any], image: ImageRecord | None, undo: Undo
+) -> None:
+    """Range of ids, writable root, directory, volumes: each is found again from the row alone."""
+    options = record["options"]
+    base = None
+    if needs_range(options.get("userns", "auto")):
+        base = store.ranges.allocate(row.id)
+        undo.push(store.ranges.release, row.id)
+    if not options.get("rootfs"):
+        store.snapshots.create_root(row.id, image.chain_id if image else None, owner_base=base)
+        undo.push(store.snapshots.remove_root, row.id)
+    os.makedirs(container_dir(store.paths, row.id), mode=0o700)
+    undo.push(_remove_directory, store, row.id)
+    if record["mounts"]:
+        from casemate.engine.volumes import prepare_mounts  # noqa: PLC0415 - only when something is mounted
+
+        prepare_mounts(store, row.id, record, undo)
+
+
+def needs_range(userns: str) -> bool:
+    """Whether a container gets a range of host ids of its own: always as root, unless it shares the host's ids."""
+    return os.geteuid() == 0 and userns != "host"
+
+
+def _remove_directory(store: Store, container_id: str) -> None:
+    from casemate.engine.life.trees import remove_tree  # noqa: PLC0415 - only when something went wrong
+
+    remove_tree(container_dir(store.paths, container_id))
+
+
+def _forget(store: Store, row: ContainerRow) -> None:
+    store.containers.remove(row.id, durable=False)

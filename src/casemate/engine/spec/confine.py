@@ -1,0 +1,220 @@
+"""The wall of a container: the sealed profile, and every change to it by name.
+
+``confinement`` is pure. Whatever widens the default is listed in ``Confinement.relaxed``, which is stored with the container and shown
+by ``inspect``; nothing widens it silently, and an image cannot widen it at all.
+"""
+
+from __future__ import annotations
+
+from casemate.errors import Invalid
+from casemate.runtime.default_profile import ROOT_CAPABILITIES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from casemate.engine.options import ContainerOptions
+
+RELAXATIONS = {
+    "suid": "set-user-id programs work: no no_new_privs, no nosuid on the root, root's capabilities stay in the bounding set",
+    "debug": "ptrace and reading other processes' memory are allowed",
+    "io_uring": "io_uring is allowed",
+    "numa": "memory policy calls are allowed",
+    "userfaultfd": "userfaultfd is allowed",
+    "nested": "namespaces may be made inside (containers in containers)",
+    "abi32": "32-bit programs run",
+    "tiocsti": "pushing input into the terminal is allowed",
+    "landlock": "no Landlock rules",
+    "systempaths": "kernel paths are neither masked nor read-only",
+    "family": "family=NAME: sockets of one more address family (packet, vsock, alg, bluetooth, can, xdp, netlink)",
+}
+MAX_PROFILE_BYTES = 4 << 20
+
+
+class Confinement:
+    """Capabilities, seccomp and the switches of one container's wall."""
+
+    __slots__ = (
+        "capabilities",
+        "landlock",
+        "mask_paths",
+        "no_new_privileges",
+        "nosuid_root",
+        "notes",
+        "own_user_namespace",
+        "privileged",
+        "relax",
+        "relaxed",
+        "seccomp_file",
+        "seccomp_unconfined",
+    )
+    capabilities: tuple[str, ...]
+    """What root inside may hold; a non-root user holds what was added by name only."""
+    notes: tuple[str, ...]
+    """What was asked for and has no effect, in words for the user."""
+    relax: tuple[str, ...]
+    """Relaxations for the seccomp profile."""
+    relaxed: tuple[str, ...]
+    """Every widening of the default wall, as the user asked for it."""
+
+    def __init__(self) -> None:
+        self.capabilities = ROOT_CAPABILITIES
+        self.landlock = True
+        self.mask_paths = True
+        self.no_new_privileges = True
+        self.nosuid_root = True
+        self.notes = ()
+        self.own_user_namespace = True
+        self.privileged = False
+        self.relax = ()
+        self.relaxed = ()
+        self.seccomp_file = ""
+        self.seccomp_unconfined = False
+
+
+def confinement(options: ContainerOptions, *, all_capabilities: Sequence[str]) -> Confinement:
+    """The wall that ``options`` ask for. ``all_capabilities``: the kernel's names. Raises: Invalid for an unknown word."""
+    wall = Confinement()
+    if options.privileged:
+        _open_everything(wall, all_capabilities)
+    _apply_relaxations(wall, options.relax)
+    _apply_security_options(wall, options.security_opt)
+    _apply_capabilities(wall, options.cap_add, options.cap_drop, all_capabilities)
+    if options.userns == "host":
+        wall.own_user_namespace = False
+        wall.relaxed += ("userns=host",)
+    elif options.userns not in {"auto", "keep-id", "private", ""}:
+        raise Invalid("use user namespace", repr(options.userns), "unknown mode", hint="auto, host or keep-id")
+    if options.network == "host":
+        wall.relaxed += ("network=host",)
+    wall.relaxed += tuple(f"device={device}" for device in options.devices)
+    wall.relaxed = tuple(dict.fromkeys(wall.relaxed))
+    return wall
+
+
+def _open_everything(wall: Confinement, all_capabilities: Sequence[str]) -> None:
+    wall.privileged = True
+    wall.capabilities = tuple(all_capabilities)
+    wall.seccomp_unconfined = True
+    wall.landlock = wall.mask_paths = wall.no_new_privileges = wall.nosuid_root = False
+    wall.relaxed += ("privileged",)
+
+
+def _apply_relaxations(wall: Confinement, names: Sequence[str]) -> None:
+    for name in names:
+        word, equals, value = name.partition("=")
+        if word not in RELAXATIONS or bool(equals) != (word == "family") or (equals and not value):
+            raise Invalid("relax", repr(name), "no such relaxation", hint=f"known: {', '.join(sorted(RELAXATIONS))}")
+        if word == "suid":
+            wall.no_new_privileges = wall.nosuid_root = False
+        elif word == "landlock":
+            wall.landlock = False
+        elif word == "systempaths":
+            wall.mask_paths = wall.landlock = False
+        else:
+            wall.relax += (name.lower() if word == "family" else name,)
+        wall.relaxed += (f"relax={name}",)
+
+
+def _apply_security_options(wall: Confinement, words: Sequence[str]) -> None:
+    for word in words:
+        key, separator, value = word.partition("=" if "=" in word else ":")
+        if key == "seccomp" and value == "unconfined":
+            wall.seccomp_unconfined = True
+            wall.relaxed += ("seccomp=unconfined",)
+        elif key == "seccomp" and value not in {"", "builtin", "default"}:
+            wall.seccomp_file = value
+            wall.relaxed += (f"seccomp={value}",)
+        elif key == "no-new-privileges":
+            if value in {"false", "0"}:
+                wall.no_new_privileges = False
+                wall.relaxed += ("no-new-privileges=false",)
+            elif separator and value not in {"true", "1"}:
+                raise Invalid("use security option", repr(word), "expected true or false")
+        elif key == "systempaths" and value == "unconfined":
+            wall.mask_paths = wall.landlock = False
+            wall.relaxed += ("systempaths=unconfined",)
+        elif key == "apparmor":
+            wall.notes += (f"apparmor={value}: AppArmor profiles are not applied; Landlock and seccomp are",)
+        elif key == "label":
+            wall.notes += (f"label={value}: SELinux labels are not applied",)
+        elif key != "seccomp":
+            raise Invalid(
+                "use security option", repr(word), "unknown", hint="known: seccomp, no-new-privileges, systempaths, apparmor, label"
+            )
+
+
+def _apply_capabilities(
+    wall: Confinement, add: Sequence[str], drop: Sequence[str], all_capabilities: Sequence[str]
+) -> None:
+    added, dropped = (_names(words, all_capabilities) for words in (add, drop))
+    if "ALL" in map(str.upper, drop):
+        kept = [*added] if "ALL" not in map(str.upper, add) else list(all_capabilities)
+    else:
+        kept = [name for name in wall.capabilities if name not in dropped]
+        kept += [name for name in added if name not in kept]
+        if "ALL" in map(str.upper, add):
+            kept = [name for name in kept if name not in dropped]
+    wall.capabilities = tuple(kept)
+    wall.relaxed += tuple(f"cap-add={name}" for name in added if name not in ROOT_CAPABILITIES and name in kept)
+
+
+def _names(words: Sequence[str], all_capabilities: Sequence[str]) -> list[str]:
+    found: list[str] = []
+    for word in words:
+        upper = word.upper()
+        if upper == "ALL":
+            found.extend(all_capabilities)
+            continue
+        name = upper if upper.startswith("CAP_") else f"CAP_{upper}"
+        if name not in all_capabilities:
+            raise Invalid("change capabilities", repr(word), "this kernel has no such capability")
+        found.append(name)
+    return list(dict.fromkeys(found))
+
+
+def process_capabilities(wall: Confinement, uid: int, *, asked: Sequence[str]) -> dict[str, list[str]]:
+    """OCI ``process.capabilities``. Root: the wall's. Anybody else: nothing but what ``asked`` (--cap-add) names, as ambient too.
+
+    With the relaxation ``suid`` a non-root user keeps the wall's set in the bounding set, so that sudo and su work.
+    """
+    if uid == 0:
+        kept = list(wall.capabilities)
+        return {"bounding": kept, "effective": kept, "permitted": kept, "inheritable": [], "ambient": []}
+    given = [name for name in asked if name in wall.capabilities]
+    bounding = list(wall.capabilities) if not wall.no_new_privileges else given
+    return {"bounding": bounding, "effective": given, "permitted": given, "inheritable": given, "ambient": given}
+
+
+def asked_capabilities(options: ContainerOptions, all_capabilities: Sequence[str]) -> list[str]:
+    """Canonical names of what --cap-add lists."""
+    return _names(options.cap_add, all_capabilities)
+
+
+def seccomp_profile(wall: Confinement) -> dict[str, Any] | None:
+    """OCI ``linux.seccomp``: the default with the relaxations, the user's file, or None (unconfined). Raises: Invalid."""
+    if wall.seccomp_file:
+        return _read_profile(wall.seccomp_file)
+    if wall.seccomp_unconfined:
+        return None
+    from casemate.runtime.default_profile import default_seccomp  # noqa: PLC0415 - only when it is used
+
+    try:
+        return default_seccomp(wall.capabilities, wall.relax)
+    except KeyError as error:
+        raise Invalid("relax", f"family={error.args[0]}", "no such address family") from None
+
+
+def _read_profile(path: str) -> dict[str, Any]:
+    from casemate.oci.strict_json import loads_object  # noqa: PLC0415 - only for a profile of the user's
+
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_PROFILE_BYTES + 1)
+    except OSError as error:
+        raise Invalid("read seccomp profile", path, error.strerror or error) from None
+    profile: dict[str, Any] = loads_object(data, what=path)
+    if "defaultAction" not in profile:
+        raise Invalid("read seccomp profile", path, "defaultAction is missing")
+    return profile

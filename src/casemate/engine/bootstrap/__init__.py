@@ -1,0 +1,1 @@
+"""Images without a registry: made from Debian's own packages."""

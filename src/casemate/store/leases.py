@@ -34,7 +34,10 @@ class Lease:
         self.name = name
 
     def add(self, kind: str, *keys: str) -> None:
-        """Keep these: ``blob`` or ``manifest`` with digests, ``layer`` with chain ids, ``root`` with container ids."""
+        """Keep these:
+
+        ``blob`` or ``manifest`` with digests, ``layer`` with chain ids, ``root`` with container ids.
+        """
         if kind not in KINDS:
             raise Invalid("hold lease", self.name, f"there is no kind {kind!r}")
         with self._database.write(durable=False) as transaction:

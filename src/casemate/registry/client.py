@@ -251,7 +251,12 @@ class RegistryClient:
         authorization = self._first_header(url, scope)
         while True:
             try:
-                reply = self._send(method, url, headers, authorization, body)
+                sent = {"User-Agent": "casemate", **(headers or {})}
+                if authorization:
+                    sent["Authorization"] = authorization
+                reply = self._http.send(
+                    method, url, headers=sent, body=body, plain_http_allowed=self._plain_http_allowed
+                )
                 if reply.status == 401 and reply.origin == origin_of(url) and answered < 2:  # noqa: PLR2004 - once more
                     reply.error_text()
                     answered += 1
@@ -268,16 +273,6 @@ class RegistryClient:
             reply.close()
             time.sleep(self._settings.limits.pause_s(attempt, reply.headers.get("Retry-After", "")))
             attempt += 1
-
-    def _send(
-        self, method: str, url: str, headers: Mapping[str, str] | None, authorization: str, body: bytes | None
-    ) -> Reply:
-        sent = {"User-Agent": "casemate", **(headers or {})}
-        if authorization:
-            sent["Authorization"] = authorization
-        return self._http.send(
-            method, url, headers=sent, body=body, plain_http_allowed=self._plain_http_allowed
-        )
 
     def _first_header(self, url: str, scope: str) -> str:
         try:

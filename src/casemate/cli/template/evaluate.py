@@ -27,6 +27,19 @@ class OpenMap(dict):  # type: ignore[type-arg]  # keys and values are whatever J
     __slots__ = ()
 
 
+class Row(dict):  # type: ignore[type-arg]  # as OpenMap
+    """One line of a listing: its columns, and docker's method ``.Label "key"``."""
+
+    __slots__ = ()
+
+    def call(self, name: str, arguments: Sequence[Any]) -> Any:
+        """Return what a method of the line gives; ``_NOTHING`` when there is none of that name."""
+        if name != "Label" or len(arguments) != 1:
+            return _NOTHING
+        pairs = (pair.partition("=") for pair in str(self.get("Labels", "")).split(","))
+        return next((value for key, _, value in pairs if key == arguments[0]), "")
+
+
 class _Break(Exception):  # noqa: N818 - control flow
     pass
 
@@ -158,10 +171,26 @@ class _Run:
         if isinstance(first, Literal) and first.value is None:
             raise self._fail(first, "nil is not a command")
         if len(command.arguments) > 1 or final is not _NOTHING:
+            found = self._method(command, dot, final)
+            if found is not _NOTHING:
+                return found
             kind = "can't give argument to non-function" if not isinstance(first, Field) or not first.names else ""
             why = f"{kind} {first}" if kind else f"{first.names[-1]} has arguments but cannot be invoked as function"  # type: ignore[attr-defined]
             raise self._fail(first, why)
         return self._operand(first, dot)
+
+    def _method(self, command: Command, dot: Any, final: Any) -> Any:
+        """Return what ``.Name argument...`` gives when the value has such a method."""
+        first = command.arguments[0]
+        if not isinstance(first, Field) or not first.names:
+            return _NOTHING
+        owner = self._fields(first, dot, first.names[:-1])
+        if self.functions is HEADINGS:
+            return first.names[-1].upper()
+        if not isinstance(owner, Row):
+            return _NOTHING
+        arguments = [self._operand(argument, dot) for argument in command.arguments[1:]]
+        return owner.call(first.names[-1], [*arguments, *([] if final is _NOTHING else [final])])
 
     def _operand(self, node: Node, dot: Any) -> Any:
         if isinstance(node, Literal):

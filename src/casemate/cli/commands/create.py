@@ -1,0 +1,23 @@
+"""``casemate create``."""
+
+from __future__ import annotations
+
+from casemate.cli.commands.run import create
+from casemate.cli.opening import open_engine
+from casemate.cli.progress import progress_for
+from casemate.cli.request import container_options
+from casemate.cli.streams import say
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from casemate.cli.args import Parsed
+
+
+def run(parsed: Parsed) -> int:
+    """Create a container and print its id."""
+    options = container_options(parsed)
+    with progress_for(quiet=parsed.flag("quiet")) as progress, open_engine(progress) as engine:
+        container = create(engine, parsed.operands[0], options)
+        progress.finish()
+        say(container.id)
+    return 0

@@ -1,0 +1,86 @@
+"""``casemate run``."""
+
+from __future__ import annotations
+
+from casemate.cli import streams, terminal
+from casemate.cli.attached import Attached
+from casemate.cli.opening import hint_near_image, open_engine
+from casemate.cli.progress import progress_for
+from casemate.cli.request import container_options
+from casemate.cli.usage import UsageError
+from casemate.engine.options import Attach
+from casemate.errors import NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from casemate.cli.args import Parsed
+    from casemate.engine.containers import Container
+    from casemate.engine.engine import Engine
+    from casemate.engine.options import ContainerOptions
+
+
+def run(parsed: Parsed) -> int:
+    """Create a container, start it and, unless detached, stay with it; return its exit code."""
+    options = container_options(parsed)
+    require_terminal(tty=options.tty, stdin=options.interactive and not options.detach)
+    with progress_for(quiet=parsed.flag("quiet")) as progress, open_engine(progress) as engine:
+        container = create(engine, parsed.operands[0], options)
+        progress.finish()
+        if options.detach:
+            container.start()
+            streams.say(container.id)
+            return 0
+        if "network" not in parsed.values and "net" not in parsed.values:
+            _say_network_once(engine)
+        return _stay(container, parsed, options)
+
+
+def create(engine: Engine, image: str, options: ContainerOptions) -> Container:
+    """Create the container; an image that is nowhere is answered with the nearest one here."""
+    try:
+        return engine.containers.create(image, options)
+    except NotFound as error:
+        if not error.hint:
+            hint_near_image(engine, image, error)
+        raise
+
+
+def _stay(container: Container, parsed: Parsed, options: ContainerOptions) -> int:
+    wanted = [stream.lower() for stream in parsed.all("attach")] or ["stdout", "stderr", *(["stdin"] if options.interactive else [])]
+    stdin = "stdin" in wanted
+    rows, columns = terminal.size(1, 0, 2) if options.tty else (0, 0)
+    session = container.start(
+        Attach(
+            stdin=stdin,
+            stdout_fd=1 if "stdout" in wanted else None,
+            stderr_fd=2 if "stderr" in wanted and not options.tty else None,
+            rows=rows,
+            columns=columns,
+        )
+    )
+    if session is None:
+        return 0
+    stay = Attached(
+        session, name=container.name, tty=options.tty, stdin=stdin, sig_proxy=parsed.values.get("sig-proxy", True)
+    )
+    stay.use_detach_keys(parsed.get("detach-keys"))
+    return stay.stay()
+
+
+def require_terminal(*, tty: bool, stdin: bool) -> None:
+    """Refuse a terminal for a program whose input is none. Raises: UsageError, exit code 1 as docker."""
+    if tty and stdin and not streams.is_terminal(0):
+        raise UsageError("give a terminal", "the input is not a terminal", hint="leave -t away: -i alone takes a pipe or file", exit_code=1)
+
+
+def _say_network_once(engine: Engine) -> None:
+    """Tell a person at a terminal, once for this store, that containers have no network unless asked."""
+    if not streams.is_terminal(2):
+        return
+    import os  # noqa: PLC0415 - only at a terminal
+
+    try:
+        os.close(os.open(f"{engine.store.paths.root}/.network-explained", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    except OSError:
+        return
+    streams.note("casemate: containers see no network unless you give --network host (this is said once)")

@@ -17,6 +17,7 @@ from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
     NameResolutionError,
+    NewConnectionError,
     ReadTimeoutError,
     SSLError,
 )
@@ -204,7 +205,7 @@ def _explained(error: Exception, url: str, limits: Limits) -> CasemateError:
     where = origin_of(url)
     if isinstance(error, ReadTimeoutError):
         return TimedOut("read from", where, f"nothing arrived for {limits.read_s:g} s")
-    if isinstance(error, ConnectTimeoutError):
+    if isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
         return TimedOut("connect to", where, f"no answer within {limits.connect_s:g} s")
     if isinstance(error, NameResolutionError):
         return Unavailable(

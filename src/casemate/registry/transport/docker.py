@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from casemate.errors import Invalid, NotFound, TimedOut, Unauthorized, Unavailable
+from casemate.errors import Corrupt, Invalid, NotFound, TimedOut, Unauthorized, Unavailable
+from casemate.oci.digest import digest_of
 from casemate.oci.reference import parse_reference
 from casemate.registry.client import RegistryClient
 
@@ -41,6 +42,10 @@ class DockerSource:
                     if client is candidates[-1]:
                         raise
                     continue  # registries.conf(5): a mirror that fails is passed over
+                # The tag is trusted, a digest is not: nobody else knows that the reference was pinned.
+                pinned = digest or self.reference.digest
+                if pinned and digest_of(found[0]) != pinned:
+                    raise Corrupt("fetch", self.reference.name, f"the content of {pinned} has another digest")
                 self._chosen = client
                 return found
         raise AssertionError("unreachable")  # there is always the registry itself

@@ -1,0 +1,1 @@
+"""OCI runtime-spec -> plan, one module per subject of the specification."""

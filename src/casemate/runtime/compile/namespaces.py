@@ -1,0 +1,257 @@
+"""Namespaces of a container: which are new, which are joined, who maps the ids, when the cgroup is entered."""
+
+from __future__ import annotations
+
+import os
+
+from casemate.errors import Invalid, Unsupported
+from casemate.kernel.const.sched import CLONE_NEWCGROUP, CLONE_NEWTIME
+from casemate.kernel.namespaces import FILES, FLAGS
+from casemate.kernel.userns import IdMap, IdRange
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from casemate.cgroups.manager import Cgroup
+    from casemate.runtime.compile.build import Build
+
+ASK_MAPS = 1  # Python maps the ids of the child with newuidmap and newgidmap
+LEAVE_OOM_SCORE = 1001
+
+
+def read_namespaces(linux: dict[str, Any]) -> dict[str, str]:
+    """Return kind -> path ("" for new). Raises: Invalid (unknown, twice), Unsupported (this kernel has no such kind)."""
+    found: dict[str, str] = {}
+    for item in linux.get("namespaces") or ():
+        kind, path = item.get("type"), item.get("path") or ""
+        if kind not in FLAGS:
+            raise Invalid("read linux.namespaces", kind, "unknown namespace type")
+        if kind in found:
+            raise Invalid("read linux.namespaces", kind, "listed twice")
+        if not os.path.lexists(f"/proc/self/ns/{FILES[kind]}"):
+            raise Unsupported("make namespace", kind, "this kernel has none of that type")
+        if path and not os.path.isabs(path):
+            raise Invalid("read linux.namespaces", path, "the path is not absolute")
+        found[kind] = path
+    if found.get("mount") != "":
+        why = "joining an existing one is not possible" if found.get("mount") else "a container needs its own"
+        raise Unsupported("prepare container", "mount namespace", why)
+    return found
+
+
+def read_id_map(linux: dict[str, Any]) -> IdMap | None:
+    """Return the spec's own mappings, None without. Raises: Invalid."""
+    uids, gids = linux.get("uidMappings") or (), linux.get("gidMappings") or ()
+    if not uids and not gids:
+        return None
+    if not uids or not gids:
+        raise Invalid("read linux.uidMappings", "", "uidMappings and gidMappings go together")
+    try:
+        return IdMap([_range(item) for item in uids], [_range(item) for item in gids])
+    except (KeyError, TypeError, ValueError) as error:
+        raise Invalid("read linux.uidMappings", "", error) from error
+
+
+def _range(item: dict[str, Any]) -> IdRange:
+    return IdRange(int(item["containerID"]), int(item["hostID"]), int(item["size"]))
+
+
+def add_namespaces(build: Build, *, id_map: IdMap | None) -> None:
+    """Choose the clone flags, join existing namespaces in the parent, and let the parent map the ids."""
+    build.namespaces = kinds = read_namespaces(build.linux)
+    build.id_map = _checked_map(build, id_map)
+    flags = 0
+    for kind, path in kinds.items():
+        if not path and kind != "cgroup":
+            flags |= FLAGS[kind]
+    _add_time_offsets(build)
+    if build.linux.get("timeOffsets") and build.is_new("time"):
+        flags &= ~CLONE_NEWTIME
+    build.plan.clone_flags = flags
+
+
+def add_joins(build: Build) -> None:
+    """Join existing namespaces in the parent, after everything that it mounts with its old privileges.
+
+    An unprivileged parent needs the user namespace first, since that gives it the right to join the others; a privileged one
+    enters it last, since it gives up rights.
+    """
+    paths = [(kind, path) for kind, path in build.namespaces.items() if path]
+    paths.sort(key=lambda item: (item[0] == "user") == build.privileged)
+    for kind, path in paths:
+        try:
+            slot = build.plan.slot_of(os.open(path, os.O_RDONLY | os.O_CLOEXEC), owned=True, label=path)
+        except OSError as error:
+            raise Invalid(f"join {kind} namespace", path, error.strerror) from error
+        build.before("SETNS", slot, FLAGS[kind], meaning=f"join the {kind} namespace {path}")
+
+
+def _checked_map(build: Build, id_map: IdMap | None) -> IdMap | None:
+    found = id_map or read_id_map(build.linux)
+    if build.is_new("user"):
+        if found is None:
+            raise Invalid(
+                "prepare container", "user namespace", "linux.uidMappings and gidMappings are missing"
+            )
+        return found
+    if found is not None and not build.own_userns:
+        raise Invalid("prepare container", "linux.uidMappings", "there is no user namespace to map")
+    if not build.own_userns and not build.privileged:
+        raise Unsupported(
+            "prepare container",
+            "",
+            "an ordinary user needs a user namespace",
+            hint="casemate-oci spec --rootless makes one",
+        )
+    return None
+
+
+def _add_time_offsets(build: Build) -> None:
+    offsets = build.linux.get("timeOffsets")
+    if not offsets:
+        return
+    if not build.is_new("time") or not build.privileged:
+        raise Unsupported("set linux.timeOffsets", "", "they need a new time namespace made by root")
+    text = "".join(
+        f"{clock} {int(value.get('secs', 0))} {int(value.get('nanosecs', 0))}\n"
+        for clock, value in offsets.items()
+    )
+    build.before("UNSHARE", CLONE_NEWTIME, meaning="make the time namespace")
+    proc = build.host_path("/proc", meaning="open /proc", directory=True)
+    build.before(
+        "WRITE_FILE", proc, "self/timens_offsets", text.encode(), 0, 0x9FA0, meaning="set the clock offsets"
+    )
+
+
+def add_maps(build: Build, *, oom_score_adj: int | None) -> None:
+    """Let the parent map the child's ids and set its out-of-memory score while the child waits."""
+    score = _possible_score(build, oom_score_adj)
+    id_map = build.id_map
+    if id_map is None:
+        if score != LEAVE_OOM_SCORE:
+            build.beside("MAP_IDS", None, None, 0, score, meaning=f"set oom_score_adj to {score}")
+        return
+    if build.privileged or _maps_only_self(id_map):
+        deny = 0 if build.privileged else 1
+        build.beside(
+            "MAP_IDS", id_map.uid_text(), id_map.gid_text(), deny, score, meaning="map the user and group ids"
+        )
+        return
+    build.beside("ASK", ASK_MAPS, meaning="map the user and group ids with newuidmap")
+    if score != LEAVE_OOM_SCORE:
+        build.beside("MAP_IDS", None, None, 0, score, meaning=f"set oom_score_adj to {score}")
+
+
+def _maps_only_self(id_map: IdMap) -> bool:
+    return len(id_map.uids) == len(id_map.gids) == id_map.uids[0].count == id_map.gids[0].count == 1
+
+
+def denies_setgroups(build: Build) -> bool:
+    """Whether the child cannot choose its supplementary groups: an unprivileged user maps only itself."""
+    return build.id_map is not None and not build.privileged and _maps_only_self(build.id_map)
+
+
+def _possible_score(build: Build, wanted: int | None) -> int:
+    """Return the score to set, LEAVE_OOM_SCORE for none; lowering needs CAP_SYS_RESOURCE and is said when it cannot be."""
+    if wanted is None:
+        return LEAVE_OOM_SCORE
+    if not -1000 <= wanted <= 1000:  # noqa: PLR2004 - proc(5)
+        raise Invalid("set process.oomScoreAdj", wanted, "it is a number from -1000 to 1000")
+    with open("/proc/self/oom_score_adj", encoding="ascii") as file:
+        current = int(file.read())
+    if wanted == current:
+        return LEAVE_OOM_SCORE
+    if wanted < current and not has_capability(24):
+        build.notes.append(f"oomScoreAdj stays {current}: lowering it to {wanted} needs CAP_SYS_RESOURCE")
+        return LEAVE_OOM_SCORE
+    return wanted
+
+
+def has_capability(bit: int) -> bool:
+    """Whether this process has an effective capability."""
+    with open("/proc/self/status", "rb") as file:
+        text = file.read()
+    start = text.index(b"CapEff:") + 7
+    return bool(int(text[start : text.index(b"\n", start)], 16) >> bit & 1)
+
+
+def add_cgroup(build: Build, cgroup: Cgroup | None) -> None:
+    """Let the parent put the child into its control groups, beside the child's own work.
+
+    Entering a version 1 hierarchy costs milliseconds of waiting in the kernel: the child makes its mounts meanwhile, and waits
+    (BARRIER) before it looks at its own cgroups.
+    """
+    fds = cgroup.join_fds() if cgroup is not None else []
+    if fds:
+        build.beside("RELEASE")
+    for number, fd in enumerate(fds):
+        slot = build.plan.slot_of(fd, owned=True, label=f"cgroup.procs {number}")
+        build.beside("JOIN_CGROUP", slot, meaning="enter the control group")
+
+
+def add_cgroup_namespace(build: Build) -> None:
+    """Wait until the parent has put us into our cgroups; then a new cgroup namespace has them as its root."""
+    build.inside("BARRIER")
+    if build.is_new("cgroup"):
+        build.inside("UNSHARE", CLONE_NEWCGROUP, meaning="make the cgroup namespace")
+
+
+def add_root_ids(build: Build) -> None:
+    """Become root of the user namespace, so that what is made belongs to it. All groups of the host are dropped first."""
+    if not build.own_userns:
+        return
+    if not denies_setgroups(build):
+        build.inside("GROUPS", b"", meaning="drop the host's groups")
+    if build.id_map is None or (
+        build.id_map.host_uid(0) is not None and build.id_map.host_gid(0) is not None
+    ):
+        build.inside("GID", 0, meaning="become group 0 of the user namespace")
+        build.inside("UID", 0, meaning="become user 0 of the user namespace")
+
+
+def add_names(build: Build) -> None:
+    """Set host and domain name, and bring the loopback interface of a new network namespace up."""
+    hostname, domainname = build.spec.get("hostname"), build.spec.get("domainname")
+    if (hostname or domainname) and not build.is_new("uts") and not build.namespaces.get("uts"):
+        raise Invalid("set hostname", hostname or domainname, "the container has no UTS namespace of its own")
+    if hostname:
+        build.inside("HOSTNAME", hostname, meaning=f"set the host name {hostname}")
+    if domainname:
+        build.inside("DOMAINNAME", domainname, meaning=f"set the domain name {domainname}")
+    if build.is_new("network"):
+        build.inside("LOOPBACK_UP", meaning="bring the loopback interface up")
+
+
+def joined_flags(build: Build, pid: int) -> int:
+    """The kinds of namespace that an additional process must join: all that differ from our own."""
+    flags = 0
+    for kind, file in FILES.items():
+        try:
+            theirs, ours = os.stat(f"/proc/{pid}/ns/{file}"), os.stat(f"/proc/self/ns/{file}")
+        except FileNotFoundError:
+            continue
+        if theirs.st_ino != ours.st_ino:
+            flags |= FLAGS[kind]
+            build.namespaces[kind] = f"/proc/{pid}/ns/{file}"
+    return flags
+
+
+def setgroups_denied(pid: int) -> bool:
+    """Whether the user namespace of a process forbids choosing supplementary groups."""
+    try:
+        with open(f"/proc/{pid}/setgroups", encoding="ascii") as file:
+            return file.read().startswith("deny")
+    except OSError:
+        return False
+
+
+def become_root(build: Build, pid: int, *, setgroups: bool) -> None:
+    """Become root of the joined user namespace where it maps one; host groups are dropped first."""
+    if setgroups:
+        build.inside("GROUPS", b"", meaning="drop the host's groups")
+    for name, operation in (("gid_map", "GID"), ("uid_map", "UID")):
+        with open(f"/proc/{pid}/{name}", encoding="ascii") as file:
+            maps_root = any(line.split()[0] == "0" for line in file)
+        if maps_root:
+            build.inside(operation, 0, meaning="become root of the user namespace")

@@ -34,7 +34,7 @@ class Lease:
         self.name = name
 
     def add(self, kind: str, *keys: str) -> None:
-        """Keep these:
+        """Keep these keys.
 
         ``blob`` or ``manifest`` with digests, ``layer`` with chain ids, ``root`` with container ids.
         """

@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from typing import Self
 
     from casemate.store.content import FileContentStore
+    from casemate.store.gc import Collected
     from casemate.store.leases import Leases
+    from casemate.store.overlay.snapshotter import OverlaySnapshotter
 
 
 class Store:
     """One state directory. A context manager; threads may share it."""
 
-    __slots__ = ("_content", "_leases", "containers", "database", "images", "paths", "ranges")
+    __slots__ = ("_content", "_leases", "_snapshots", "containers", "database", "images", "paths", "ranges")
 
     def __init__(self, paths: StorePaths, database: Database) -> None:
         self.paths = paths
@@ -30,6 +32,7 @@ class Store:
         self.ranges = UidRanges(database)
         self._content: FileContentStore | None = None
         self._leases: Leases | None = None
+        self._snapshots: OverlaySnapshotter | None = None
 
     @classmethod
     def open(cls, paths: StorePaths | None = None) -> Store:
@@ -59,6 +62,21 @@ class Store:
 
             self._leases = Leases(self.database)
         return self._leases
+
+    @property
+    def snapshots(self) -> OverlaySnapshotter:
+        """Unpacked layers and writable roots."""
+        if self._snapshots is None:
+            from casemate.store.overlay.snapshotter import OverlaySnapshotter  # noqa: PLC0415 - as above
+
+            self._snapshots = OverlaySnapshotter(self.paths.overlay)
+        return self._snapshots
+
+    def gc(self) -> Collected:
+        """Remove what no image, container or living lease reaches, and what dead processes left half-made."""
+        from casemate.store.gc import collect  # noqa: PLC0415 - as above
+
+        return collect(self)
 
     def close(self) -> None:
         """Close the metadata; idempotent."""

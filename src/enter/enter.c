@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * From start to running program:
+ *
+ *   receive and validate the plan -> before -> clone -> beside | child waits -> inside -> exec -> keep or leave
+ *
+ * Whatever fails, and whoever is killed, the child dies, `after` runs, and Python hears which operation it was.
+ */
+#include "enter.h"
+
+enum { POLLIN_ = 1, SIG_SETMASK_ = 2, SIGNALS = 64, PR_SET_PDEATHSIG_ = 1, PR_SET_DUMPABLE_ = 4, SIGCHLD_ = 17,
+       AF_UNIX_SEQPACKET = 5 | O_CLOEXEC };
+
+struct enter self = { .control = CONTROL_FD, .sync = -1, .child_fd = -1, .pty = -1 };
+
+_Noreturn void leave(i32 code)
+{
+	for (;;)
+		sys(exit_group, code);
+}
+
+/* Nothing that reaches us from a terminal or a dying peer may end us; the child starts with a clean slate. */
+static void reset_signals(void)
+{
+	const u64 action[4] = { 0 }, all = ~0ULL;
+
+	for (u32 i = 1; i <= SIGNALS; i++)
+		sys(rt_sigaction, i, action, NULL, sizeof(all));
+	sys(rt_sigprocmask, SIG_SETMASK_, &all, NULL, sizeof(all));
+}
+
+static void know_yourself(void)
+{
+	struct statx info;
+
+	if (sys(statx, AT_FDCWD, "/proc/self/exe", 0, STATX_INO, &info) < 0)
+		return;
+	self.own_ino = info.stx_ino;
+	self.own_dev = (u64)info.stx_dev_major << 32 | info.stx_dev_minor;
+}
+
+/* Leave nothing: the child is dead, `after` has run, Python knows. `detail` is a signal << 32, or a slot. */
+_Noreturn void finish_failed(u32 program, u32 op, i32 error, u64 detail)
+{
+	kill_child();
+	reap_child();
+	run_program(AFTER, &self.after_op);
+	say(MSG_FAIL, op, error, program, detail);
+	finish(0);
+}
+
+/* ---- the child */
+
+static _Noreturn void child_failed(int error)
+{
+	self.progress->error = -error;
+	self.progress->state = CHILD_FAILED;
+	leave(1);
+}
+
+static _Noreturn void run_child(void)
+{
+	const u64 none = 0;
+	char what;
+	i32 fd;
+	u32 index = 0;
+	int error;
+
+	self.child_fd = -1;
+	self.armed = 1;
+	sys(prctl, PR_SET_PDEATHSIG_, SIGKILL_, 0, 0, 0);
+	sys(rt_sigprocmask, SIG_SETMASK_, &none, NULL, sizeof(none));
+	if (sync_receive(&what, &fd, 0) <= 0)
+		leave(1);
+	self.released = what == 'D';
+	sys(prctl, PR_SET_DUMPABLE_, 0, 0, 0, 0); /* not earlier: root alone may map the ids of who is not dumpable */
+	error = run_program(INSIDE, &index);
+	child_failed(error ? error : -ENOEXEC);
+}
+
+/* ---- the parent */
+
+static void start_child(void)
+{
+	const struct plan_header *head = self.plan.head;
+	struct clone_args args = { .flags = head->clone_flags | CLONE_PIDFD, .pidfd = (u64)&self.child_fd, .exit_signal = SIGCHLD_ };
+	i32 ends[2];
+	long pid = sys(socketpair, 1 /* AF_UNIX */, AF_UNIX_SEQPACKET, 0, ends), page;
+
+	page = sys(mmap, NULL, 4096, 3 /* READ|WRITE */, 0x21 /* SHARED|ANONYMOUS */, -1, 0);
+	if (pid < 0 || (u64)page > -4096UL)
+		finish_failed(NO_PROGRAM, 0, pid < 0 ? (i32)-pid : ENOMEM, 0);
+	self.progress = (struct progress *)page;
+	if (head->cgroup >= 0) {
+		args.flags |= CLONE_INTO_CGROUP;
+		args.cgroup = (u64)slot((u64)head->cgroup);
+	}
+	pid = sys(clone3, &args, sizeof(args));
+	if (!pid) {
+		sys(close, ends[0]);
+		self.sync = ends[1];
+		run_child();
+	}
+	sys(close, ends[1]);
+	self.sync = ends[0];
+	if (pid < 0)
+		finish_failed(NO_PROGRAM, 0, (i32)-pid, 0);
+	self.child = (i32)pid;
+}
+
+static void write_pidfile(void)
+{
+	char digits[16], *end = digits + sizeof(digits), *first = decimal(end, (u64)self.child);
+
+	if (self.plan.head->pidfile >= 0)
+		write_all(slot((u64)self.plan.head->pidfile), first, (size_t)(end - first));
+}
+
+/* The channel between us has closed: the program runs, or the child is dead. */
+static void child_closed(void)
+{
+	struct progress *progress = self.progress;
+	i32 status;
+
+	if (progress->state == CHILD_EXEC) {
+		record_reserve();
+		say(MSG_EXECED, 0, self.child, 0, 0);
+		if (self.plan.head->mode == MODE_LEAVE)
+			leave(0);
+		sys(close, self.sync);
+		keep();
+	}
+	status = reap_child();
+	self.child_fd = -1;
+	if (progress->state == CHILD_FAILED)
+		finish_failed(INSIDE, progress->op, progress->error, 0);
+	finish_failed(INSIDE, progress->op, EINTR, (u64)(status & 0x7f) << 32);
+}
+
+static void child_says(char what, i32 fd)
+{
+	if (what == 'K' && fd >= 0)
+		streams_add_pty(fd);
+	if (what == 'L') {
+		say(MSG_REPORT, REPORT_CREATED, 0, 0, 0);
+		leave(0);
+	}
+}
+
+static void watch_setup(void)
+{
+	for (;;) {
+		struct pollfd set[2] = { { self.sync, POLLIN_, 0 }, { self.control, 0, 0 } };
+		char what = 0;
+		i32 fd;
+
+		if (sys(ppoll, set, 2, NULL, NULL, 8) < 0)
+			continue;
+		if (set[0].revents) {
+			if (sync_receive(&what, &fd, 0) > 0)
+				child_says(what, fd);
+			else
+				child_closed();
+		} else if (set[1].revents) { /* Python is gone */
+			finish_failed(NO_PROGRAM, 0, ECANCELED, 0);
+		}
+	}
+}
+
+static void run_container(void)
+{
+	u32 index = 0;
+	int error;
+
+	self.phase = PHASE_SETUP;
+	start_child();
+	write_pidfile();
+	say(MSG_CHILD, (u32)sys(getpid), self.child, 0, 0);
+	error = run_program(BESIDE, &index);
+	if (error)
+		finish_failed(BESIDE, index, -error, 0);
+	sync_send('D', -1);
+	watch_setup();
+}
+
+static int maps_ids(void)
+{
+	const struct plan_header *head = self.plan.head;
+
+	return (head->clone_flags & CLONE_NEWUSER) != 0;
+}
+
+void enter_main(void)
+{
+	u32 index = 0;
+	int error;
+
+	sys(close_range, CONTROL_FD + 1, ~0U, 0);
+	sys(fcntl, CONTROL_FD, 2 /* F_SETFD */, 1 /* FD_CLOEXEC */);
+	reset_signals();
+	know_yourself();
+	sys(chdir, "/");
+	error = receive_plan();
+	if (error)
+		leave(1);
+	if (!maps_ids()) /* we, and so our child, may become visible in somebody else's container */
+		sys(prctl, PR_SET_DUMPABLE_, 0, 0, 0, 0);
+	error = run_program(BEFORE, &index);
+	if (error)
+		finish_failed(BEFORE, index, -error, 0);
+	if (self.plan.head->mode == MODE_KEEP)
+		run_in_keeper(run_container);
+	else
+		run_container();
+	leave(0);
+}

@@ -1,0 +1,130 @@
+"""Control groups: what the rest of casemate sees, and the choice between the three kinds.
+
+Life of a group: ``create`` (or ``open``), ``apply``, the first process joins through ``join_fds`` (or is
+born inside, ``birth_fd``), ``stats``/``freeze``/``kill``, ``remove``. Every method may be called again:
+applying, killing, thawing and removing what is so already is success. Nothing streams. A ``Cgroup`` holds no
+descriptors: it needs no closing.
+
+Where groups lie. A privileged caller's relative paths lie below the top of each hierarchy as it is mounted,
+not below the caller's own group: a container must be found again by the next command, which may run in
+another login session, and must not end with the session that started it. An unprivileged caller's lie below
+what it was delegated.
+"""
+
+from __future__ import annotations
+
+from casemate.cgroups.hierarchy import read_hierarchies
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, Protocol
+
+    from casemate.cgroups.hierarchy import Hierarchy
+else:
+    Protocol = object
+
+
+class Cgroup(Protocol):
+    """One group: a directory in v2, one in each of several hierarchies in v1, nothing in ``none``."""
+
+    path: str
+    unenforced: list[str]
+
+    def apply(self, resources: Mapping[str, Any]) -> list[str]:
+        """Set the limits of a runtime-spec ``linux.resources``; the names of those that cannot be set here.
+
+        Raises: Invalid for a value that makes no sense or that the kernel refuses, Denied.
+        """
+
+    def join_fds(self) -> list[int]:
+        """Owned write descriptors of every cgroup.procs: who writes "0" to each of them is inside."""
+
+    def birth_fd(self) -> int | None:
+        """An owned directory descriptor for CLONE_INTO_CGROUP; None in v1, which has no such thing."""
+
+    def dirs(self) -> list[tuple[int, str]]:
+        """(owned descriptor of the parent, name) of every directory, for whoever removes them later."""
+
+    def collect(self) -> list[tuple[str, int]]:
+        """(label, owned read descriptor) of the files whose last values belong into an exit record."""
+
+    def pids(self) -> list[int]:
+        """The processes inside, those of nested groups too."""
+
+    def signal_all(self, signal: int) -> int:
+        """Send a signal to every process; how many got it. A process that ends meanwhile is no error."""
+
+    def kill(self, timeout_s: float = 10.0) -> None:
+        """End every process, frozen ones too, and wait until none is left.
+
+        Raises: TimedOut.
+        """
+
+    def freeze(self, timeout_s: float = 10.0) -> None:
+        """Stop every process where it is.
+
+        Raises: TimedOut (it is thawed then), Unsupported.
+        """
+
+    def thaw(self) -> None:
+        """Let frozen processes go on."""
+
+    def is_frozen(self) -> bool:
+        """Whether the processes are stopped by ``freeze``."""
+
+    def stats(self) -> dict[str, Any]:
+        """What is used now; ``stats`` lists the keys."""
+
+    def remove(self, timeout_s: float = 5.0) -> None:
+        """Remove it with all groups below.
+
+        Raises: Conflict when processes are still inside after that time.
+        """
+
+
+class CgroupManager(Protocol):
+    """Makes and finds groups. ``kind`` is v1, v2 or none; ``unenforced``: what can never be limited here."""
+
+    kind: str
+    unenforced: list[str]
+
+    def create(self, path: str, *, resources: Mapping[str, Any] | None = None) -> Cgroup:
+        """A group that exists and is empty; ``resources`` tells early which controllers it will need.
+
+        Raises: Invalid for a bad path, AlreadyExists when processes run in it, Denied.
+        """
+
+    def open(self, path: str) -> Cgroup:
+        """The group that ``create`` made, by the same path.
+
+        Raises: NotFound, Invalid.
+        """
+
+    def warm_up(self) -> None:
+        """Begin, in the background, what makes the first join slow: call it as early as possible."""
+
+
+def open_manager(*, rootless: bool = False, hierarchies: Sequence[Hierarchy] | None = None) -> CgroupManager:
+    """The manager that fits this machine and caller.
+
+    v1 when any v1 hierarchy with a controller is mounted, as on hybrid machines, whose v2 side has hardly
+    any; else v2; none when nothing is mounted, or an unprivileged caller may not make groups anywhere.
+    """
+    found = list(read_hierarchies() if hierarchies is None else hierarchies)
+    if any(not h.is_v2 and any(not c.startswith("name=") for c in h.controllers) for h in found):
+        from casemate.cgroups.v1 import V1Manager  # noqa: PLC0415 - only the kind in use is imported
+
+        first = V1Manager.find(found, rootless=rootless)
+        if first is not None:
+            return first
+    unified = [h for h in found if h.is_v2]
+    if len(unified) == len(found) and unified:
+        from casemate.cgroups.v2 import V2Manager  # noqa: PLC0415
+
+        second = V2Manager.find(unified[0], rootless=rootless)
+        if second is not None:
+            return second
+    from casemate.cgroups.none import NoManager  # noqa: PLC0415
+
+    return NoManager()

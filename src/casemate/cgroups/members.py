@@ -1,0 +1,85 @@
+"""The processes of a group: listing, signalling and killing them without ever hitting a stranger.
+
+A pid read from cgroup.procs may belong to somebody else a moment later. So a process is pinned by a pidfd
+first and its membership is checked afterwards, through /proc/PID/cgroup; only then the signal goes to the
+pidfd.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+from casemate.cgroups.hierarchy import parse_own
+from casemate.cgroups.settings import find_text
+from casemate.cgroups.tree import descendants
+from casemate.errors import TimedOut
+from casemate.kernel.libc import KernelError
+from casemate.kernel.pidfd import pidfd_open, pidfd_send_signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SIGKILL = 9
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.001, 0.02
+
+
+def pids_of(path: str) -> list[int]:
+    """The processes of a group and of all groups below it, as pids of the caller's pid namespace, sorted.
+
+    Those that the caller's pid namespace does not show appear as 0 in the kernel's list and are left out.
+    """
+    found: set[int] = set()
+    for directory in descendants(path):
+        text = find_text(directory, "cgroup.procs")
+        found.update(int(word) for word in (text or "").split())
+    return sorted(found - {0})
+
+
+def is_member(pid: int, controllers: frozenset[str], group: str) -> bool:
+    """Whether the process is now in or below ``group`` (as /proc/PID/cgroup shows it) in this hierarchy."""
+    try:
+        with open(f"/proc/{pid}/cgroup", "rb") as file:
+            own = parse_own(os.fsdecode(file.read()))
+    except OSError:
+        return False
+    path = own.get(controllers, "").removesuffix(" (deleted)")
+    return path == group or path.startswith(group.rstrip("/") + "/")
+
+
+def signal_members(path: str, signal: int, belongs: Callable[[int], bool]) -> int:
+    """Send a signal to each member; how many got it.
+
+    Raises: KernelError, EPERM.
+    """
+    reached = 0
+    for pid in pids_of(path):
+        try:
+            pinned = pidfd_open(pid)
+        except KernelError as error:
+            if error.errno in (errno.ESRCH, errno.EINVAL):  # gone, or no thread group leader any more
+                continue
+            raise
+        with pinned:
+            if belongs(pid):
+                reached += pidfd_send_signal(pinned.fileno(), signal)
+    return reached
+
+
+def kill_until_empty(path: str, timeout_s: float, strike: Callable[[], None]) -> None:
+    """Call ``strike`` again and again until the group has no process left.
+
+    Raises: TimedOut, with the pids that remain; they hang in the kernel (state D) or are new all the time.
+    """
+    deadline = time.monotonic() + timeout_s
+    pause_s = _FIRST_PAUSE_S
+    while left := pids_of(path):
+        strike()
+        if time.monotonic() >= deadline:
+            shown = ", ".join(str(pid) for pid in left[:8])
+            raise TimedOut("kill the processes of cgroup", path, f"{len(left)} remain: {shown}")
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)

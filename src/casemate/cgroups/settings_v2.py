@@ -1,0 +1,162 @@
+"""``linux.resources`` of the runtime-spec as settings of cgroup v2. Pure.
+
+Source: runtime-spec config-linux.md "Control groups", "Unified"; kernel
+Documentation/admin-guide/cgroup-v2.rst.
+"""
+
+from __future__ import annotations
+
+from casemate.cgroups.convert import (
+    MAX_BLKIO_WEIGHT,
+    MIN_BLKIO_WEIGHT,
+    blkio_weight_to_io_weight,
+    cpu_max_text,
+    cpu_shares_to_weight,
+    limit_text,
+    parse_cpu_list,
+    swap_alone,
+)
+from casemate.cgroups.fields import boolean, device_number, integer, items, line, refuse, section
+from casemate.cgroups.settings import Setting
+from casemate.cgroups.settings_v1 import huge_page_size, rdma_lines
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+#: Files of the core that a "unified" map may set; the others move or kill processes or belong to the parent.
+_UNIFIED_CORE = frozenset({"cgroup.max.depth", "cgroup.max.descendants"})
+
+
+def settings(resources: Mapping[str, Any]) -> tuple[list[Setting], list[str]]:
+    """What to write, in a good order, and the names of what v2 has no meaning for. Devices: see ``devices``.
+
+    Raises: Invalid.
+    """
+    ignored: list[str] = []
+    wanted = [
+        *_memory(section(resources, "memory"), ignored),
+        *_cpu(section(resources, "cpu"), ignored),
+        *_pids(section(resources, "pids")),
+        *_block_io(section(resources, "blockIO")),
+        *_huge_pages(resources),
+        *[Setting("rdma", "rdma", ("rdma.max", text)) for text in rdma_lines(section(resources, "rdma"))],
+        *_unified(section(resources, "unified")),
+    ]
+    network = section(resources, "network")
+    ignored += [f"network.{key}" for key in ("classID", "priorities") if network.get(key)]
+    return wanted, ignored
+
+
+def controllers(wanted: list[Setting]) -> list[str]:
+    """The controllers that these settings need, each once, sorted."""
+    return sorted({setting.controller for setting in wanted if setting.controller != "cgroup"})
+
+
+def _memory(memory: Mapping[str, Any], ignored: list[str]) -> list[Setting]:
+    found: list[Setting] = []
+    limit = integer("memory", memory, "limit") or 0
+    swap = swap_alone(limit, integer("memory", memory, "swap") or 0)
+    if swap is not None:
+        found.append(Setting("memory.swap", "memory", ("memory.swap.max", limit_text(swap))))
+    if limit:
+        found.append(Setting("memory.limit", "memory", ("memory.max", limit_text(limit))))
+    reservation = integer("memory", memory, "reservation")
+    if reservation:
+        found.append(Setting("memory.reservation", "memory", ("memory.low", limit_text(reservation))))
+    unknown = ("kernel", "kernelTCP", "swappiness")
+    ignored += [f"memory.{key}" for key in unknown if (integer("memory", memory, key) or 0) > 0]
+    if boolean("memory", memory, "disableOOMKiller"):
+        ignored.append("memory.disableOOMKiller")
+    return found
+
+
+def _cpu(cpu: Mapping[str, Any], ignored: list[str]) -> list[Setting]:
+    found: list[Setting] = []
+    idle = integer("cpu", cpu, "idle", lowest=0, highest=1)
+    weight = cpu_shares_to_weight(integer("cpu", cpu, "shares", lowest=0) or 0)
+    if weight and not idle:  # an idle group has no weight: the kernel refuses to set it
+        found.append(Setting("cpu.shares", "cpu", ("cpu.weight", str(weight))))
+    quota = integer("cpu", cpu, "quota") or 0
+    period = integer("cpu", cpu, "period", lowest=0) or 0
+    if quota or period:
+        name = "cpu.quota" if quota else "cpu.period"
+        found.append(Setting(name, "cpu", ("cpu.max", cpu_max_text(quota, period))))
+    burst = integer("cpu", cpu, "burst", lowest=0)
+    if burst is not None:
+        found.append(Setting("cpu.burst", "cpu", ("cpu.max.burst", str(burst))))
+    if idle is not None:
+        found.append(Setting("cpu.idle", "cpu", ("cpu.idle", str(idle))))
+    ignored += [f"cpu.{key}" for key in ("realtimePeriod", "realtimeRuntime") if integer("cpu", cpu, key)]
+    for key in ("cpus", "mems"):
+        listed = line("cpu", cpu, key)
+        if listed:
+            parse_cpu_list(listed)
+            found.append(Setting(f"cpu.{key}", "cpuset", (f"cpuset.{key}", listed)))
+    return found
+
+
+def _pids(pids: Mapping[str, Any]) -> list[Setting]:
+    limit = integer("pids", pids, "limit")
+    if limit is None:
+        return []
+    return [Setting("pids.limit", "pids", ("pids.max", str(limit) if limit > 0 else "max"))]
+
+
+def _block_io(block: Mapping[str, Any]) -> list[Setting]:
+    found: list[Setting] = []
+    weight = integer("blockIO", block, "weight", lowest=0, highest=MAX_BLKIO_WEIGHT) or 0
+    if weight:
+        found.append(Setting("blockIO.weight", "io", *_weight_choices("blockIO.weight", "", weight)))
+    for where, item in items(block, "weightDevice"):
+        value = integer(where, item, "weight", lowest=0, highest=MAX_BLKIO_WEIGHT) or 0
+        if value:
+            choices = _weight_choices(where, f"{device_number(where, item)} ", value)
+            found.append(Setting("blockIO.weightDevice", "io", *choices))
+    for key, word in (
+        ("throttleReadBpsDevice", "rbps"),
+        ("throttleWriteBpsDevice", "wbps"),
+        ("throttleReadIOPSDevice", "riops"),
+        ("throttleWriteIOPSDevice", "wiops"),
+    ):
+        for where, item in items(block, key):
+            rate = integer(where, item, "rate", lowest=0) or 0
+            text = f"{device_number(where, item)} {word}={rate or 'max'}"
+            found.append(Setting(f"blockIO.{key}", "io", ("io.max", text)))
+    return found
+
+
+def _weight_choices(where: str, device: str, weight: int) -> tuple[tuple[str, str], tuple[str, str]]:
+    """BFQ keeps v1's range, io.weight has v2's; a kernel has the files of its own schedulers."""
+    if weight < MIN_BLKIO_WEIGHT:
+        raise refuse(where, f"{weight} is not between {MIN_BLKIO_WEIGHT} and {MAX_BLKIO_WEIGHT}")
+    converted = blkio_weight_to_io_weight(weight)
+    return ("io.bfq.weight", f"{device}{weight}"), ("io.weight", f"{device}{converted}")
+
+
+def _huge_pages(resources: Mapping[str, Any]) -> list[Setting]:
+    found: list[Setting] = []
+    for where, item in items(resources, "hugepageLimits"):
+        size = huge_page_size(where, item)
+        limit = str(integer(where, item, "limit", lowest=0) or 0)
+        found.append(Setting("hugepageLimits", "hugetlb", (f"hugetlb.{size}.max", limit)))
+    return found
+
+
+def _unified(unified: Mapping[str, Any]) -> list[Setting]:
+    """The map's own files, in the order given.
+
+    Raises: Invalid for a key that is no control file of a controller, or would do something else than set a
+    limit.
+    """
+    found: list[Setting] = []
+    for key, value in unified.items():
+        controller, dot, rest = key.partition(".")
+        plain = key.isascii() and key.replace(".", "").replace("_", "").isalnum() and dot and rest
+        if not plain or (controller == "cgroup" and key not in _UNIFIED_CORE):
+            raise refuse(f"unified.{key}", "it is not a limit that can be set")
+        if not isinstance(value, str) or not all(text.isprintable() for text in value.split("\n")):
+            raise refuse(f"unified.{key}", "its value must be text")
+        found.append(Setting(f"unified.{key}", controller, (key, value)))
+    return found

@@ -1,0 +1,245 @@
+"""One v1 group: its directories, limits, processes and end."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from casemate.cgroups import freezing, members, settings_v1, stats, tree
+from casemate.cgroups.devices import DeviceRules, fold_rules, v1_lines
+from casemate.cgroups.hierarchy import UNIFIED
+from casemate.cgroups.settings import Setting, explain, find_text, write_file, write_settings
+from casemate.errors import TimedOut, Unsupported
+from casemate.kernel.libc import KernelError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from casemate.cgroups.hierarchy import Hierarchy
+    from casemate.cgroups.names import CgroupPath
+
+#: Made for every container; the others only when a limit asks for them (cpuset needs its parents
+#: initialised).
+BASE = frozenset({"memory", "pids", "devices", "cpuacct", "cpu", "freezer", "blkio", "name=systemd", UNIFIED})
+
+_COLLECTED = (
+    ("memory", "memory.oom_control"),
+    ("memory", "memory.max_usage_in_bytes"),
+    ("cpuacct", "cpuacct.usage"),
+)
+
+
+class V1Cgroup:
+    """See ``manager.Cgroup``."""
+
+    __slots__ = ("_bases", "_parsed", "path", "unenforced")
+
+    def __init__(self, path: CgroupPath, bases: dict[Hierarchy, str], unenforced: list[str]) -> None:
+        self._parsed = path
+        self._bases = bases  # in the order of joining
+        self.path = str(path)
+        self.unenforced = unenforced
+
+    def make_base(self) -> None:
+        """Make the directories that every container gets."""
+        for hierarchy in self._bases:
+            if BASE & hierarchy.controllers:
+                self._make(hierarchy)
+
+    def make_for(self, resources: Mapping[str, Any]) -> None:
+        """Make the directories that these limits need beyond the base.
+
+        Raises: Invalid.
+        """
+        wanted, _ = settings_v1.settings(resources)
+        self._make_missing({setting.controller for setting in wanted})
+
+    def directories(self) -> list[str]:
+        """The directories that exist, in the order of joining."""
+        return [path for path in map(self._directory, self._bases) if tree.exists(path)]
+
+    def apply(self, resources: Mapping[str, Any]) -> list[str]:
+        """See ``manager.Cgroup``."""
+        wanted, ignored = settings_v1.settings(resources)
+        rules = fold_rules(resources)
+        self._make_missing({setting.controller for setting in wanted})
+        absent = write_settings(wanted, self._directory_of)
+        if rules is not None and not self._apply_devices(rules):
+            absent.append("devices")
+        return list(dict.fromkeys([*absent, *ignored]))
+
+    def _apply_devices(self, rules: DeviceRules) -> bool:
+        directory = self._directory_of("devices")
+        if directory is None:
+            return False
+        if (
+            rules.allow_by_default
+            and not rules.exceptions
+            and find_text(directory, "devices.list") == "a *:* rwm"
+        ):
+            return True
+        for file, text in v1_lines(rules):
+            try:
+                write_file(directory, file, text)
+            except KernelError as error:
+                raise explain(Setting("devices", "devices", (file, text)), error) from None
+        return True
+
+    def join_fds(self) -> list[int]:
+        """See ``manager.Cgroup``."""
+        files = [f"{directory}/cgroup.procs" for directory in self.directories()]
+        return [fd for _, fd in tree.open_all(files, os.O_WRONLY, required=True)]
+
+    def birth_fd(self) -> int | None:
+        """None: CLONE_INTO_CGROUP is v2's."""
+        return None
+
+    def dirs(self) -> list[tuple[int, str]]:
+        """See ``manager.Cgroup``."""
+        parents = [os.path.dirname(directory) for directory in self.directories()]
+        opened = tree.open_all(parents, os.O_RDONLY | os.O_DIRECTORY, required=True)
+        return [(fd, self._parsed.parts[-1]) for _, fd in opened]
+
+    def collect(self) -> list[tuple[str, int]]:
+        """See ``manager.Cgroup``."""
+        known = [
+            (d, file) for controller, file in _COLLECTED if (d := self._directory_of(controller)) is not None
+        ]
+        opened = tree.open_all(
+            [f"{directory}/{file}" for directory, file in known], os.O_RDONLY, required=False
+        )
+        return [(os.path.basename(path), fd) for path, fd in opened]
+
+    def pids(self) -> list[int]:
+        """See ``manager.Cgroup``: those of the hierarchy that is joined first, which are all."""
+        found = self.directories()
+        return members.pids_of(found[0]) if found else []
+
+    def signal_all(self, signal: int) -> int:
+        """See ``manager.Cgroup``."""
+        first = self._first()
+        if first is None:
+            return 0
+        group = self._path_in(first)
+        directory = self._directory(first)
+        return members.signal_members(
+            directory, signal, lambda pid: members.is_member(pid, first.controllers, group)
+        )
+
+    def kill(self, timeout_s: float = 10.0) -> None:
+        """See ``manager.Cgroup``: one write where v2 is at hand; else it is frozen, so that none forks."""
+        first = self._first()
+        if first is None:
+            return
+        atomic = first.is_v2 and os.path.exists(f"{self._directory(first)}/cgroup.kill")
+        strike = self._strike_at_once if atomic else self._strike_one_by_one
+        members.kill_until_empty(self._directory(first), timeout_s, strike)
+
+    def _strike_at_once(self) -> None:
+        unified = self._directory_of(UNIFIED)
+        if unified is not None:
+            write_file(unified, "cgroup.kill", "1")
+        self.thaw()
+
+    def _strike_one_by_one(self) -> None:
+        try:
+            if self._directory_of("freezer") is not None:
+                freezing.freeze_v1(self._directory_of("freezer") or "", 0.5)
+        except TimedOut:  # somebody hangs in the kernel; the others still die
+            pass
+        finally:
+            self.signal_all(members.SIGKILL)
+            self.thaw()  # a frozen task dies only when it may run again
+
+    def freeze(self, timeout_s: float = 10.0) -> None:
+        """See ``manager.Cgroup``."""
+        directory = self._directory_of("freezer")
+        if directory is None:
+            raise Unsupported("freeze cgroup", self.path, "the freezer hierarchy is not mounted")
+        freezing.freeze_v1(directory, timeout_s)
+
+    def thaw(self) -> None:
+        """See ``manager.Cgroup``."""
+        directory = self._directory_of("freezer")
+        if directory is not None:
+            freezing.thaw_v1(directory)
+
+    def is_frozen(self) -> bool:
+        """See ``manager.Cgroup``."""
+        directory = self._directory_of("freezer")
+        return directory is not None and freezing.is_frozen_v1(directory)
+
+    def stats(self) -> dict[str, Any]:
+        """See ``manager.Cgroup``."""
+        return stats.read_v1(self._directory_of)
+
+    def remove(self, timeout_s: float = 5.0) -> None:
+        """See ``manager.Cgroup``."""
+        deadline = time.monotonic() + timeout_s
+        for hierarchy in self._bases:
+            directory = self._directory(hierarchy)
+            tree.remove(directory, deadline)
+            if self._parsed.is_own:
+                tree.prune(os.path.dirname(directory))
+
+    def _directory(self, hierarchy: Hierarchy) -> str:
+        return f"{self._bases[hierarchy]}/{'/'.join(self._parsed.parts)}"
+
+    def _directory_of(self, controller: str) -> str | None:
+        """The existing directory in the hierarchy that has this controller."""
+        for hierarchy in self._bases:
+            if controller in hierarchy.controllers:
+                directory = self._directory(hierarchy)
+                return directory if tree.exists(directory) else None
+        return None
+
+    def _first(self) -> Hierarchy | None:
+        return next((h for h in self._bases if tree.exists(self._directory(h))), None)
+
+    def _path_in(self, hierarchy: Hierarchy) -> str:
+        """The group's path as /proc/PID/cgroup shows it."""
+        below = self._directory(hierarchy)[len(hierarchy.mountpoint) :]
+        return hierarchy.root.rstrip("/") + below
+
+    def _make(self, hierarchy: Hierarchy) -> None:
+        paths = tree.make(self._bases[hierarchy], self._parsed.parts)
+        if "cpuset" in hierarchy.controllers:
+            for path in paths:
+                _inherit_cpuset(path)
+
+    def _make_missing(self, controllers: set[str]) -> None:
+        """Make further directories; processes that are inside already are stopped, moved there and let go."""
+        missing = [
+            h for h in self._bases if controllers & h.controllers and not tree.exists(self._directory(h))
+        ]
+        if not missing:
+            return
+        inside = self.pids()
+        for hierarchy in missing:
+            self._make(hierarchy)
+        if inside:
+            self._move_into(missing)
+
+    def _move_into(self, hierarchies: list[Hierarchy]) -> None:
+        """While they are frozen no process can end, so that no pid comes to mean a stranger.
+
+        Raises: TimedOut, Unsupported, when they cannot be frozen.
+        """
+        was_frozen = self.is_frozen()
+        self.freeze()
+        try:
+            for pid in self.pids():
+                for hierarchy in hierarchies:
+                    write_file(self._directory(hierarchy), "cgroup.procs", str(pid))
+        finally:
+            if not was_frozen:
+                self.thaw()
+
+
+def _inherit_cpuset(path: str) -> None:
+    """A new v1 cpuset is empty and takes no process: it gets what its parent has."""
+    for file in ("cpuset.cpus", "cpuset.mems"):
+        if not find_text(path, file):
+            write_file(path, file, find_text(os.path.dirname(path), file) or "")

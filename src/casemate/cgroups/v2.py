@@ -1,0 +1,290 @@
+"""Control groups v2: one tree, controllers handed down level by level, device rules as a BPF program.
+
+A privileged caller starts at the top of the mounted tree. An unprivileged one starts at the highest group
+that it was delegated on the way to its own: with systemd that is the user's manager, or a scope made with
+``Delegate=yes``.
+Source: kernel Documentation/admin-guide/cgroup-v2.rst, "Delegation", "No Internal Process Constraint".
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+from casemate.cgroups import device_program, freezing, members, settings_v2, stats, tree
+from casemate.cgroups.devices import fold_rules
+from casemate.cgroups.hierarchy import UNIFIED
+from casemate.cgroups.names import parse_path
+from casemate.cgroups.settings import find_number, find_text, write_file, write_settings
+from casemate.errors import AlreadyExists, Denied, Invalid, NotFound, TimedOut
+from casemate.kernel.libc import KernelError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from casemate.cgroups.devices import DeviceRules
+    from casemate.cgroups.hierarchy import Hierarchy
+    from casemate.cgroups.names import CgroupPath
+
+#: Handed down to every container as far as the machine has them; cpuset, hugetlb, rdma and others when asked
+#: for.
+BASE = ("cpu", "io", "memory", "pids")
+LIMITING = ("cpu", "memory", "pids")
+ASIDE = "casemate-self"
+
+_COLLECTED = ("memory.events", "memory.peak", "cpu.stat")
+_ATTEMPTS = 20
+
+
+class V2Manager:
+    """Groups below ``base``, a directory of the unified tree that the caller may write."""
+
+    __slots__ = ("_base", "_hierarchy", "_rootless", "kind", "unenforced")
+
+    def __init__(self, hierarchy: Hierarchy, base: str, *, rootless: bool) -> None:
+        self.kind = "v2"
+        self._hierarchy = hierarchy
+        self._base = base
+        self._rootless = rootless
+        offered = (find_text(base, "cgroup.controllers") or "").split()
+        self.unenforced = [name for name in LIMITING if name not in offered]
+        if rootless:
+            self.unenforced.append("devices")  # needs CAP_BPF in the first user namespace
+
+    @classmethod
+    def find(cls, hierarchy: Hierarchy, *, rootless: bool) -> V2Manager | None:
+        """The manager of this tree; None when the caller was delegated nothing in it."""
+        base = delegated_base(hierarchy) if rootless else hierarchy.mountpoint
+        if base is None or not os.access(base, os.W_OK | os.X_OK, effective_ids=True):
+            return None
+        return cls(hierarchy, base, rootless=rootless)
+
+    def create(self, path: str, *, resources: Mapping[str, Any] | None = None) -> V2Cgroup:
+        """See ``manager.CgroupManager``."""
+        group = self._group(path)
+        wanted = settings_v2.settings(resources)[0] if resources else []
+        group.make([*BASE, *settings_v2.controllers(wanted)])
+        if group.pids():
+            raise AlreadyExists("make cgroup", path, "processes run in it")
+        return group
+
+    def open(self, path: str) -> V2Cgroup:
+        """See ``manager.CgroupManager``."""
+        group = self._group(path)
+        if not tree.exists(group.directory):
+            raise NotFound("open cgroup", path, "it does not exist")
+        return group
+
+    def warm_up(self) -> None:
+        """Nothing to do: a process born inside its group (CLONE_INTO_CGROUP) waits for no grace period."""
+
+    def _group(self, path: str) -> V2Cgroup:
+        parsed = parse_path(path, default_slice="user.slice" if self._rootless else "system.slice")
+        base = self._hierarchy.mountpoint if parsed.absolute and not self._rootless else self._base
+        return V2Cgroup(parsed, self._hierarchy, base, list(self.unenforced))
+
+
+def delegated_base(hierarchy: Hierarchy) -> str | None:
+    """The highest group from the caller's own upward that it may write without a gap; None when none."""
+    if hierarchy.own is None:
+        return None
+    directory = f"{hierarchy.mountpoint}/{hierarchy.own}".rstrip("/")
+    found = None
+    while _is_delegated(directory):
+        found = directory
+        if directory == hierarchy.mountpoint:
+            break
+        directory = os.path.dirname(directory)
+    return found
+
+
+def _is_delegated(directory: str) -> bool:
+    """Whether these are writable, which is what delegation means: cgroup-v2.rst, "Model of Delegation"."""
+    paths = (directory, f"{directory}/cgroup.procs", f"{directory}/cgroup.subtree_control")
+    return all(os.access(path, os.W_OK, effective_ids=True) for path in paths)
+
+
+def hand_down(directory: str, controllers: Iterable[str]) -> None:
+    """Enable controllers for the children of a group, as far as it has them.
+
+    A controller that cannot be enabled is left out: the limit that needs it is then reported as not set.
+    """
+    offered = (find_text(directory, "cgroup.controllers") or "").split()
+    enabled = (find_text(directory, "cgroup.subtree_control") or "").split()
+    missing = [name for name in dict.fromkeys(controllers) if name in offered and name not in enabled]
+    if not missing or _enable(directory, missing):
+        return
+    for name in missing:
+        _enable(directory, [name])
+
+
+def _enable(directory: str, controllers: list[str]) -> bool:
+    text = " ".join(f"+{name}" for name in controllers)
+    try:
+        write_file(directory, "cgroup.subtree_control", text)
+    except KernelError as error:
+        if error.errno != errno.EBUSY or not _step_aside(directory):
+            return False
+    else:
+        return True
+    try:
+        write_file(directory, "cgroup.subtree_control", text)
+    except KernelError:
+        return False
+    return True
+
+
+def _step_aside(directory: str) -> bool:
+    """Move the processes of a delegated group into a child of it, so that it may hand controllers down.
+
+    Only done where the caller itself stands: what runs there beside it was started in the same delegation (a
+    shell, its helpers). The pid of one that ends meanwhile could at worst name another process of the same
+    delegation: the kernel moves nothing that the caller may not move.
+    """
+    if os.getpid() not in _pids_here(directory):
+        return False
+    aside = tree.make(directory, (ASIDE,))[-1]
+    for _ in range(_ATTEMPTS):
+        here = _pids_here(directory)
+        if not here:
+            return True
+        for pid in here:
+            try:
+                write_file(aside, "cgroup.procs", str(pid))
+            except KernelError as error:
+                if error.errno != errno.ESRCH:
+                    return False
+    return False
+
+
+def _pids_here(directory: str) -> list[int]:
+    return [int(word) for word in (find_text(directory, "cgroup.procs") or "").split()]
+
+
+class V2Cgroup:
+    """See ``manager.Cgroup``."""
+
+    __slots__ = ("_base", "_hierarchy", "_parsed", "directory", "path", "unenforced")
+
+    def __init__(self, path: CgroupPath, hierarchy: Hierarchy, base: str, unenforced: list[str]) -> None:
+        self._parsed = path
+        self._hierarchy = hierarchy
+        self._base = base
+        self.path = str(path)
+        self.directory = f"{base}/{'/'.join(path.parts)}"
+        self.unenforced = unenforced
+
+    def make(self, controllers: list[str]) -> None:
+        """Make the directory and hand these controllers down to it, as far as they exist."""
+        paths = tree.make(self._base, self._parsed.parts)
+        for directory in [self._base, *paths[:-1]]:
+            hand_down(directory, controllers)
+        here = (find_text(self.directory, "cgroup.controllers") or "").split()
+        self.unenforced = [n for n in LIMITING if n not in here] + [
+            n for n in self.unenforced if n == "devices"
+        ]
+
+    def apply(self, resources: Mapping[str, Any]) -> list[str]:
+        """See ``manager.Cgroup``."""
+        wanted, ignored = settings_v2.settings(resources)
+        rules = fold_rules(resources)
+        for directory in [self._base, *tree.paths_of(self._base, self._parsed.parts)[:-1]]:
+            hand_down(directory, settings_v2.controllers(wanted))
+        self._check_before_update(resources)
+        absent = write_settings(wanted, lambda _: self.directory)
+        if rules is not None and not self._apply_devices(rules):
+            absent.append("devices")
+        return list(dict.fromkeys([*absent, *ignored]))
+
+    def _check_before_update(self, resources: Mapping[str, Any]) -> None:
+        """Refuse a limit below the usage if the caller asked for that; v2 itself would answer by killing."""
+        memory = resources.get("memory") or {}
+        limit = memory.get("limit") or 0
+        usage = find_number(self.directory, "memory.current") or 0
+        if memory.get("checkBeforeUpdate") and 0 < limit < usage:
+            raise Invalid(
+                "limit the container", "memory.limit", f"{limit} is less than the {usage} bytes in use"
+            )
+
+    def _apply_devices(self, rules: DeviceRules) -> bool:
+        """False when this caller may not load programs."""
+        try:
+            device_program.attach(self.directory, rules)
+        except KernelError as error:
+            if error.errno in (errno.EPERM, errno.ENOSYS):
+                return False
+            raise Denied("restrict the devices of cgroup", self.path, error) from None
+        return True
+
+    def join_fds(self) -> list[int]:
+        """See ``manager.Cgroup``."""
+        return [fd for _, fd in tree.open_all([f"{self.directory}/cgroup.procs"], os.O_WRONLY, required=True)]
+
+    def birth_fd(self) -> int | None:
+        """See ``manager.Cgroup``."""
+        return tree.open_directory(self.directory)
+
+    def dirs(self) -> list[tuple[int, str]]:
+        """See ``manager.Cgroup``."""
+        return [(tree.open_directory(os.path.dirname(self.directory)), self._parsed.parts[-1])]
+
+    def collect(self) -> list[tuple[str, int]]:
+        """See ``manager.Cgroup``."""
+        files = [f"{self.directory}/{name}" for name in _COLLECTED]
+        return [(os.path.basename(p), fd) for p, fd in tree.open_all(files, os.O_RDONLY, required=False)]
+
+    def pids(self) -> list[int]:
+        """See ``manager.Cgroup``."""
+        return members.pids_of(self.directory)
+
+    def signal_all(self, signal: int) -> int:
+        """See ``manager.Cgroup``."""
+        group = self._hierarchy.root.rstrip("/") + self.directory[len(self._hierarchy.mountpoint) :]
+        unified = frozenset({UNIFIED})
+        return members.signal_members(
+            self.directory, signal, lambda pid: members.is_member(pid, unified, group)
+        )
+
+    def kill(self, timeout_s: float = 10.0) -> None:
+        """See ``manager.Cgroup``. One write where the kernel has cgroup.kill (5.14)."""
+        if tree.exists(self.directory):
+            members.kill_until_empty(self.directory, timeout_s, self._strike)
+
+    def _strike(self) -> None:
+        try:
+            write_file(self.directory, "cgroup.kill", "1")
+        except KernelError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            try:
+                self.freeze(0.5)
+            except TimedOut:
+                pass
+            finally:
+                self.signal_all(members.SIGKILL)  # v2 lets frozen tasks die
+                self.thaw()
+
+    def freeze(self, timeout_s: float = 10.0) -> None:
+        """See ``manager.Cgroup``."""
+        freezing.freeze_v2(self.directory, timeout_s)
+
+    def thaw(self) -> None:
+        """See ``manager.Cgroup``."""
+        freezing.thaw_v2(self.directory)
+
+    def is_frozen(self) -> bool:
+        """See ``manager.Cgroup``."""
+        return freezing.is_frozen_v2(self.directory)
+
+    def stats(self) -> dict[str, Any]:
+        """See ``manager.Cgroup``."""
+        return stats.read_v2(self.directory)
+
+    def remove(self, timeout_s: float = 5.0) -> None:
+        """See ``manager.Cgroup``."""
+        tree.remove(self.directory, time.monotonic() + timeout_s)
+        if self._parsed.is_own:
+            tree.prune(os.path.dirname(self.directory))

@@ -13,7 +13,7 @@ import binascii
 import json
 import os
 
-from casemate.errors import Invalid, NotFound, Unavailable
+from casemate.errors import CasemateError, Invalid
 from casemate.oci.quoting import quoted
 from casemate.oci.strict_json import loads_object
 from casemate.registry.helper_program import run_helper
@@ -66,7 +66,7 @@ class CredentialFiles:
                 continue
             try:
                 found = _from_helper(document, registry) or _from_auths(document, registry, repository)
-            except (Invalid, NotFound, Unavailable) as error:
+            except CasemateError as error:
                 self._note(str(error))
                 continue
             if found is not None:

@@ -118,13 +118,15 @@ def fetch_image(  # noqa: PLR0913 - independent choices, each by name
     platform: Platform | None = None,
     progress: Progress | None = None,
     on_start: Callable[[list[str]], None] | None = None,
+    on_config: Callable[[Manifest, ImageConfig], None] | None = None,
     on_layer: Callable[[Descriptor, int], None] | None = None,
     digest: str | None = None,
     what: str = "image",
 ) -> FetchedImage:
     """Return the image of ``source`` for ``platform``, with everything it consists of stored in ``content``.
 
-    ``on_start`` gets every digest before the first byte is stored (to lease them); ``on_layer(descriptor,
+    ``on_start`` gets every digest before the first byte is stored (to lease them); ``on_config`` the parsed
+    manifest and config before the first layer is; ``on_layer(descriptor,
     position)`` is called from a worker thread as soon as a layer is stored, so that unpacking overlaps with
     fetching. ``digest`` is what the user asked for.
     Raises: Corrupt, Invalid, Unsupported, Exhausted, NotFound, and whatever source, content and the callbacks
@@ -137,6 +139,8 @@ def fetch_image(  # noqa: PLR0913 - independent choices, each by name
     config = fetcher.config(resolved.manifest.config, what)
     image_config = ImageConfig.parse(config, what=f"config of {what}")
     _check_layers(resolved.manifest, image_config, what)
+    if on_config is not None:
+        on_config(resolved.manifest, image_config)
     fetcher.layers(resolved.manifest.layers, on_layer)
     for _, data in reversed(resolved.documents):
         content.put(data)

@@ -89,7 +89,11 @@ def is_fresh(output: Path) -> bool:
     if not output.exists():
         return False
     made = output.stat().st_mtime_ns
-    return all(path.stat().st_mtime_ns <= made for path in HERE.iterdir() if path.suffix in (".c", ".h", ".def", ".py"))
+    return all(
+        path.stat().st_mtime_ns <= made
+        for path in HERE.iterdir()
+        if path.suffix in (".c", ".h", ".def", ".py")
+    )
 
 
 def build(output: Path = OUTPUT, *, force: bool = False, machine: str | None = None) -> Path:
@@ -131,7 +135,11 @@ def main() -> int:
     parser.add_argument("--hosted", type=Path, metavar="PATH", help="build the fuzzing program instead")
     options = parser.parse_args()
     try:
-        made = build_hosted(options.hosted) if options.hosted else build(options.output, force=options.force, machine=options.machine)
+        made = (
+            build_hosted(options.hosted)
+            if options.hosted
+            else build(options.output, force=options.force, machine=options.machine)
+        )
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""Launching: a plan is sent to ``enter``, its reports are received, and failures become errors that name what failed."""
+"""A plan goes to ``enter``, its reports come back, and failures become errors that name what failed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from casemate.errors import (
     Unsupported,
 )
 from casemate.kernel import memfd
-from casemate.kernel.fd import Fd
 from casemate.kernel.libc import KernelError
 from casemate.kernel.socket_fds import recv_fds, send_fds, socketpair_seqpacket
 from casemate.runtime.ops import REPORT_CREATED
@@ -36,7 +35,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from casemate.runtime.plan import Operation, Plan
+    from casemate.kernel.fd import Fd
+    from casemate.runtime.plan import Argument, Operation, Plan
 
     OnAsk = Callable[[int, int], None]
 
@@ -50,8 +50,8 @@ NO_PROGRAM = 255  # FAIL before any operation: the plan itself was refused
 class Launched:
     """A container's first process, as far as its launcher knows it. A context manager; closing kills nothing.
 
-    ``pid`` and ``keeper_pid`` are numbers in the caller's pid namespace, ``reports`` the codes of REPORT so far,
-    ``status`` the wait status once it is known.
+    ``pid`` and ``keeper_pid`` are numbers in the caller's pid namespace, ``reports`` the codes of REPORT so
+    far, ``status`` the wait status once it is known.
     """
 
     __slots__ = ("_control", "_reap", "keeper_pid", "pid", "reports", "status")
@@ -100,7 +100,7 @@ class Launched:
             try:
                 os.waitpid(pid, 0)
             except ChildProcessError:
-                pass  # the caller has SIGCHLD ignored, or waits for all its children
+                return  # the caller has SIGCHLD ignored, or waits for all its children
 
     def __enter__(self) -> Self:
         return self
@@ -114,10 +114,11 @@ class Launched:
 def launch(plan: Plan, *, on_ask: OnAsk | None = None, deadline_s: float = 60.0) -> Launched:
     """Execute ``plan`` until the program runs (mode LEAVE: until REPORT 1), or leave nothing behind.
 
-    ``on_ask(code, pid)`` is called for each ASK, ``pid`` being 0 before the child exists; when it raises, everything is
-    undone and the exception goes on. The plan's descriptors stay the caller's: call ``plan.close()``.
-    Raises: ProgramNotFound (exit 127), NotExecutable (126), or the category of the failed operation's errno, with its
-    meaning; TimedOut after ``deadline_s`` seconds without the program running.
+    ``on_ask(code, pid)`` is called for each ASK, ``pid`` being 0 before the child exists; when it raises,
+    everything is undone and the exception goes on. The plan's descriptors stay the caller's: call
+    ``plan.close()``.
+    Raises: ProgramNotFound (exit 127), NotExecutable (126), or the category of the failed operation's errno,
+    with its meaning; TimedOut after ``deadline_s`` seconds without the program running.
     """
     ours, theirs = socketpair_seqpacket()
     with theirs:
@@ -183,9 +184,7 @@ def _answer(launched: Launched, on_ask: OnAsk | None, code: int, pid: int) -> No
 
 
 def _lost(launched: Launched) -> CasemateError:
-    return Internal(
-        "start the container", why="enter ended without a report", hint=f"its process id was {launched._reap}"
-    )
+    return Internal("start the container", launched.pid or "", "enter ended without a report")
 
 
 def _receive(control: Fd, deadline: float | None, doing: str) -> tuple[int, int, int, int, int] | None:
@@ -255,7 +254,8 @@ def failure(op: Operation | None, number: int, detail: int, *, program: int = 2)
 
 
 def _program(op: Operation) -> str:
-    argv = op.args[0]
+    argv: Argument = op.args[0]
     if not isinstance(argv, (list, tuple)) or not argv:
         return ""
-    return argv[0] if op.name == "EXEC" else os.path.basename(argv[0]) if len(argv) > 1 else argv[0]
+    first = str(argv[0])
+    return os.path.basename(first) if op.name == "FIND_EXEC" and len(argv) > 1 else first

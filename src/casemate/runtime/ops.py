@@ -1,8 +1,8 @@
-"""The operations that ``enter`` executes: number, argument kinds, argument names and the programs they may stand in.
+"""The operations that ``enter`` executes: number, argument kinds and names, and where they may stand.
 
-The C side reads the same table from ``src/enter/ops.def``; a test keeps both equal. Kinds: ``f`` slot with an open
-descriptor, ``g`` the same or -1, ``o`` slot that receives a descriptor, ``i`` integer, ``s`` string, ``t`` string or None,
-``n`` one path component, ``b`` bytes, ``c`` bytes or None, ``v`` list of strings.
+The C side reads the same table from ``src/enter/ops.def``; a test keeps both equal. Kinds: ``f`` slot with an
+open descriptor, ``g`` the same or -1, ``o`` slot that receives a descriptor, ``i`` integer, ``s`` string,
+``t`` string or None, ``n`` one path component, ``b`` bytes, ``c`` bytes or None, ``v`` list of strings.
 """
 
 PROGRAMS = ("before", "beside", "inside", "after")

@@ -1,8 +1,9 @@
 """Plans: the flat list of system calls that ``enter`` executes, its encoding and its description.
 
-A plan is built by the compiler modules, encoded once and sent through a memfd together with the descriptors it names.
-Slots: a received descriptor has the number that ``slot_of`` returned, a descriptor that an operation opens has one from
-``new_slot``. Both are plain integers; local ones are renumbered behind the received ones when the plan is encoded.
+A plan is built by the compiler modules, encoded once and sent through a memfd together with the descriptors
+it names. Slots: a received descriptor has the number that ``slot_of`` returned, a descriptor that an
+operation opens has one from ``new_slot``. Both are plain integers; local ones are renumbered behind the
+received ones when the plan is encoded.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ WAIT = 1  # the parent stays until the child has ended
 KEEP = 2  # a detached pair of keepers stays until the child has ended
 
 _U64 = (1 << 64) - 1
+_LAST_DIGIT = 9
+_SHOWN_BYTES = 80
 
 
 class Operation:
@@ -48,7 +51,8 @@ class Operation:
 class Keeper:
     """What the parent does after the child has started; every descriptor is a slot of the plan, -1 for none.
 
-    ``log_max_bytes`` 0 never rotates. ``exit_argv`` runs last, with PATH as its only variable. ``durable`` fsyncs the exit record.
+    ``log_max_bytes`` 0 never rotates. ``exit_argv`` runs last, with PATH as its only variable. ``durable``
+    fsyncs the exit record.
     """
 
     __slots__ = (
@@ -69,6 +73,7 @@ class Keeper:
         "stdin_w",
     )
 
+    log_dir: int
     SLOTS = (
         "lock",
         "pidfile",
@@ -110,8 +115,9 @@ class Keeper:
 class Plan:
     """Operations in four programs, the descriptors they use, and what happens after.
 
-    before: by the parent, before the child exists. beside: by the parent while the child waits. inside: by the child.
-    after: by the keeper when the child has ended or could not be started; errors are ignored there.
+    before: by the parent, before the child exists. beside: by the parent while the child waits. inside: by
+    the child. after: by the keeper when the child has ended or could not be started; errors are ignored
+    there.
     """
 
     __slots__ = (
@@ -153,7 +159,10 @@ class Plan:
         return LOCAL_SLOT + self._local - 1
 
     def add(self, program: str, name: str, *args: Argument, meaning: str = "", hint: str = "") -> None:
-        """Append an operation. ``meaning`` is a verb phrase, quoted when it fails: "mount the volume data at /data"."""
+        """Append an operation.
+
+        ``meaning`` is a verb phrase, quoted when it fails: "mount the volume data at /data".
+        """
         kinds, where = OPERATIONS[name][1], OPERATIONS[name][3]
         if len(args) != len(kinds):
             raise TypeError(f"{name} takes {len(kinds)} arguments ({OPERATIONS[name][2]}), not {len(args)}")
@@ -318,12 +327,14 @@ def _describe_argument(plan: Plan, kind: str, arg: Argument, name: str) -> str:
     if isinstance(arg, int):
         if kind in "fgo":
             return plan.slot_text(arg)
-        return f"{arg:#o}" if name == "mode" else hex(arg) if arg > 9 else str(arg)
+        return f"{arg:#o}" if name == "mode" else hex(arg) if arg > _LAST_DIGIT else str(arg)
     if arg is None:
         return "-"
     if isinstance(arg, (bytes, bytearray)):
         text = bytes(arg)
-        return repr(text)[1:] if len(text) <= 80 else f"[{len(text)} bytes, crc {_checksum(text):08x}]"
+        return (
+            repr(text)[1:] if len(text) <= _SHOWN_BYTES else f"[{len(text)} bytes, crc {_checksum(text):08x}]"
+        )
     return repr(arg) if isinstance(arg, str) else repr(list(arg))
 
 

@@ -1,8 +1,8 @@
-"""The ``enter`` binary as a sealed file in memory: what joins a container's namespaces can never be overwritten from there.
+"""The ``enter`` binary as a sealed file in memory, which no container can overwrite.
 
-A container that reaches ``/proc/PID/exe`` of the process that enters it finds a file whose write seal cannot be lifted
-(CVE-2019-5736). Where memory files may not be executed the installed path is used; it belongs to the host's root and the
-entering process is not dumpable, which is the second line of the same defence.
+A container that reaches ``/proc/PID/exe`` of the process that enters it finds a file whose write seal cannot
+be lifted (CVE-2019-5736). Where memory files may not be executed the installed path is used; it belongs to
+the host's root and the entering process is not dumpable, which is the second line of the same defence.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def enter_path() -> str:
 
 
 def sealed_enter() -> int:
-    """Descriptor of the sealed copy, made once per process and kept; -1 when memory files may not be executed."""
+    """Descriptor of the sealed copy, made once and kept; -1 when memory files may not be executed."""
     global _sealed_fd  # noqa: PLW0603 - a cache of one descriptor
     if _sealed_fd < 0:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from casemate.engine.life.states import container_dir, present_state
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
     from casemate.engine.life.logs import LogLine
     from casemate.engine.life.session import Session
     from casemate.engine.options import Attach, ContainerOptions, ExecOptions
+    from casemate.store.containers import ContainerRow
+    from casemate.store.store import Store
 
 
 class Containers:
@@ -24,11 +28,21 @@ class Containers:
 
         Raises: NotFound (image, with pull "never"), AlreadyExists (name), Invalid (an option or the image's configuration).
         """
-        raise NotImplementedError
+        from casemate.engine.life.create import create_container  # noqa: PLC0415 - each verb loads what it needs
+        from casemate.engine.options import ContainerOptions  # noqa: PLC0415 - as above
+
+        options = options or ContainerOptions()
+        found = (
+            None
+            if options.rootfs
+            else self._engine.images.ensure(image, options.pull, platform=options.platform)
+        )
+        row = create_container(self._engine.store, options, image=found, image_name=image)
+        return Container(self._engine.store, row)
 
     def get(self, reference: str) -> Container:
         """The container with this id, name or unambiguous id prefix. Raises NotFound, Conflict (ambiguous prefix)."""
-        raise NotImplementedError
+        return Container(self._engine.store, self._engine.store.containers.get(reference.removeprefix("/")))
 
     def list(
         self,
@@ -42,30 +56,70 @@ class Containers:
         ``filters`` as docker's: id, name, label, status, exited, ancestor, before, since, volume, network. One query; waits for nobody.
         Raises: Invalid for an unknown filter.
         """
-        raise NotImplementedError
+        store = self._engine.store
+        everything = all or last > 0 or bool(filters and ("status" in filters or "exited" in filters))
+        rows = store.containers.list(None if everything else ("running", "paused", "starting", "removing"))
+        found = [Container(store, row) for row in rows]
+        if not everything:
+            found = [container for container in found if container.state in {"running", "paused"}]
+        if filters:
+            from casemate.engine.show.filters import matching  # noqa: PLC0415 - only when something is filtered
+
+            found = matching(found, filters)
+        return found[:last] if last > 0 else found
 
 
 class Container:
     """One container. ``id`` is 64 hex digits. Methods look at the present state, not at the state when this was made."""
 
-    id: str
-    name: str
+    __slots__ = ("_row", "_store", "id", "name")
+
+    def __init__(self, store: Store, row: ContainerRow) -> None:
+        self._store = store
+        self._row = row
+        self.id = row.id
+        self.name = row.name
+
+    @property
+    def row(self) -> ContainerRow:
+        """The stored row as it was when this object was made or last acted."""
+        return self._row
 
     @property
     def state(self) -> str:
         """Present state: created, running, paused, exited, removing or dead."""
-        raise NotImplementedError
+        return present_state(self._store.paths, self._row).status
+
+    def _fresh(self) -> ContainerRow:
+        self._row = self._store.containers.get(self.id)
+        return self._row
 
     def start(self, attach: Attach | None = None) -> Session | None:
         """Start the program; with ``attach`` return its session, else None (detached; output goes to the log).
 
         Raises: ProgramNotFound (127), NotExecutable (126), Conflict (already running). A failed start of an auto-remove container removes it.
         """
-        raise NotImplementedError
+        from casemate.engine.life.finish import finish  # noqa: PLC0415 - each verb loads what it needs
+        from casemate.engine.life.start import start_container  # noqa: PLC0415 - as above
+
+        row = self._fresh()
+        try:
+            session = start_container(self._store, row, attach)
+        except BaseException:
+            if row.auto_remove:
+                self._store.containers.update(row.id, state="removing", durable=False)
+                finish(self._store, row.id)
+            raise
+        if attach is None:
+            session.close()
+            return None
+        return session
 
     def attach(self, attach: Attach) -> Session:
         """Join the streams of the running program. Raises Conflict when it does not run."""
-        raise NotImplementedError
+        from casemate.engine.life.attach import attach_to_container  # noqa: PLC0415 - each verb loads what it needs
+
+        return attach_to_container(self._store, self._fresh(), attach)
 
     def exec(
         self, argv: Sequence[str], options: ExecOptions | None = None, attach: Attach | None = None
@@ -74,46 +128,75 @@ class Container:
 
         Raises: Conflict (not running, paused), ProgramNotFound, NotExecutable.
         """
-        raise NotImplementedError
+        from casemate.engine.life.exec import exec_in_container  # noqa: PLC0415 - each verb loads what it needs
+        from casemate.engine.options import ExecOptions  # noqa: PLC0415 - as above
+
+        options = options or ExecOptions()
+        session = exec_in_container(self._store, self._fresh(), argv, options, attach)
+        if options.detach:
+            session.close()
+            return None
+        return session
 
     def stop(self, timeout_s: float | None = None) -> None:
         """Stop signal, then SIGKILL after ``timeout_s`` (None: the container's own, default 10). Stopped already: success."""
-        raise NotImplementedError
+        from casemate.engine.life.stop import stop_container  # noqa: PLC0415 - each verb loads what it needs
+
+        stop_container(self._store, self._fresh(), timeout_s)
 
     def kill(self, signal: int | str = "KILL") -> None:
         """Send a signal to the program. Raises Conflict when it does not run, Invalid for an unknown signal."""
-        raise NotImplementedError
+        from casemate.engine.life.stop import kill_container  # noqa: PLC0415 - each verb loads what it needs
+
+        kill_container(self._store, self._fresh(), signal)
 
     def wait(self) -> int:
         """Block until the program has ended and return its exit code (at once when it is not running)."""
-        raise NotImplementedError
+        from casemate.engine.life.finish import finish, wait_for_end  # noqa: PLC0415 - each verb loads what it needs
+
+        code = wait_for_end(self._store, self.id)
+        finish(self._store, self.id)
+        return code
 
     def remove(self, *, force: bool = False, volumes: bool = False) -> None:
         """Remove the container; ``force`` kills it first; ``volumes`` removes its anonymous volumes too.
 
         Raises: Conflict when it is running and not ``force``.
         """
-        raise NotImplementedError
+        from casemate.engine.life.stop import remove_container  # noqa: PLC0415 - each verb loads what it needs
+
+        remove_container(self._store, self._fresh(), force=force, volumes=volumes)
 
     def pause(self) -> None:
-        """Freeze every process inside. Raises Conflict (not running, or paused already)."""
-        raise NotImplementedError
+        """Freeze every process inside. Raises Conflict (not running, or paused already), Unsupported (no freezer)."""
+        from casemate.engine.life.stop import pause_container  # noqa: PLC0415 - each verb loads what it needs
+
+        pause_container(self._store, self._fresh())
 
     def unpause(self) -> None:
         """Thaw. Raises Conflict when it is not paused."""
-        raise NotImplementedError
+        from casemate.engine.life.stop import unpause_container  # noqa: PLC0415 - each verb loads what it needs
+
+        unpause_container(self._store, self._fresh())
 
     def rename(self, name: str) -> None:
         """Give another name. Raises AlreadyExists, Invalid."""
-        raise NotImplementedError
+        from casemate.engine.names import check_name  # noqa: PLC0415 - each verb loads what it needs
+
+        self._store.containers.update(self.id, name=check_name(name))
+        self.name = self._fresh().name
 
     def top(self) -> tuple[list[str], list[list[str]]]:
-        """(column titles, rows) of the processes inside, with host ids, as ``docker top``."""
-        raise NotImplementedError
+        """(column titles, rows) of the processes inside, with host ids, as ``docker top``. Raises Conflict."""
+        from casemate.engine.show.processes import list_processes  # noqa: PLC0415 - each verb loads what it needs
+
+        return list_processes(self._store, self._fresh())
 
     def stats(self) -> dict[str, Any]:
-        """Present use of its control group, neutral keys (bytes, nanoseconds)."""
-        raise NotImplementedError
+        """Present use of its control group, neutral keys (bytes, nanoseconds). Raises Conflict when it does not run."""
+        from casemate.engine.life.stop import open_cgroup  # noqa: PLC0415 - each verb loads what it needs
+
+        return open_cgroup(self._store, self._fresh(), "read usage").stats()
 
     def logs(
         self,
@@ -124,12 +207,30 @@ class Container:
         until_ns: int | None = None,
     ) -> Iterator[LogLine]:
         """Output so far, oldest first, in the pieces in which it was written; ``follow`` until the program ends."""
-        raise NotImplementedError
+        from casemate.engine.life.logs import read_log  # noqa: PLC0415 - each verb loads what it needs
+
+        return read_log(
+            container_dir(self._store.paths, self.id),
+            is_running=self.is_running,
+            follow=follow,
+            tail=tail,
+            since_ns=since_ns,
+            until_ns=until_ns,
+        )
+
+    def is_running(self) -> bool:
+        """Whether the program runs (or is paused) at this moment; False for a container that is gone."""
+        row = self._store.containers.find(self.id)
+        return row is not None and present_state(self._store.paths, row).status in {"running", "paused"}
 
     def inspect(self) -> dict[str, Any]:
-        """Docker's inspect document."""
-        raise NotImplementedError
+        """Docker's inspect document; what widens the default wall is listed under "Casemate"."""
+        from casemate.engine.show.container import inspect_container  # noqa: PLC0415 - each verb loads what it needs
+
+        return inspect_container(self._store, self._fresh())
 
     def summary(self) -> dict[str, str]:
         """Docker's ``ps`` row: ID, Names, Image, Command, CreatedAt, RunningFor, Status, State, Ports, Labels, Mounts, ..."""
-        raise NotImplementedError
+        from casemate.engine.show.rows import summarize  # noqa: PLC0415 - each verb loads what it needs
+
+        return summarize(self._store, self._row)

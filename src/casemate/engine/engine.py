@@ -14,6 +14,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Self
 
     from casemate.core.transport import Progress
     from casemate.engine.containers import Containers
@@ -42,7 +43,7 @@ class Engine:
         if recover:
             self.recover()
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

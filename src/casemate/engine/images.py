@@ -2,35 +2,60 @@
 
 from __future__ import annotations
 
+from casemate.engine.imageconfig import load_config
+from casemate.errors import Conflict, Invalid, NotFound
+from casemate.oci.reference import parse_reference
+from casemate.store.images import ImageRecord
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
     from casemate.engine.engine import Engine
+    from casemate.store.store import Store
+
+MIN_ID = 4
 
 
 class Image:
-    """One image: the manifest behind one or more names."""
+    """One image: the manifest behind one or more names.
 
-    id: str
-    """Digest of the configuration (``sha256:...``), docker's image id."""
-    digest: str
-    """Digest of the manifest."""
-    names: tuple[str, ...]
-    """Canonical references that point here."""
+    ``id`` is the digest of the configuration (docker's image id), ``digest`` of the manifest, ``names`` the canonical references that
+    mean it.
+    """
+
+    __slots__ = ("_store", "digest", "id", "names", "record")
+
+    def __init__(self, store: Store, record: ImageRecord, names: Sequence[str]) -> None:
+        self._store = store
+        self.record = record
+        self.id = record.config_digest
+        self.digest = record.manifest_digest
+        self.names = tuple(names)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What the engine knows of the configuration: entrypoint, cmd, env, user, workdir, volumes, labels, ..."""
+        return load_config(self._store, self.record.config_digest)
 
     def inspect(self) -> dict[str, Any]:
         """Docker's image inspect document."""
-        raise NotImplementedError
+        from casemate.engine.show.image import inspect_image  # noqa: PLC0415 - each verb loads what it needs
+
+        return inspect_image(self._store, self)
 
     def summary(self) -> list[dict[str, str]]:
         """Docker's ``images`` rows, one a name: Repository, Tag, Digest, ID, CreatedSince, CreatedAt, Size, ..."""
-        raise NotImplementedError
+        from casemate.engine.show.image import summarize_image  # noqa: PLC0415 - each verb loads what it needs
+
+        return summarize_image(self._store, self)
 
     def history(self) -> list[dict[str, Any]]:
         """Docker's history rows, newest first: ID, Created, CreatedBy, Size, Comment."""
-        raise NotImplementedError
+        from casemate.engine.show.image import image_history  # noqa: PLC0415 - each verb loads what it needs
+
+        return image_history(self._store, self)
 
 
 class Images:
@@ -38,38 +63,166 @@ class Images:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._store = engine.store
+
+    def ensure(self, reference: str, pull: str, *, platform: str | None = None) -> ImageRecord:
+        """The record of an image that is to be run, pulled if ``pull`` ("missing", "always", "never") says so.
+
+        Raises: NotFound (pull "never"), Invalid, and whatever a pull raises.
+        """
+        if pull not in {"missing", "always", "never", ""}:
+            raise Invalid("use pull policy", repr(pull), "unknown", hint="missing, always or never")
+        if pull == "always":
+            return self.pull(reference, platform=platform).record
+        found = self.find(reference)
+        if found is not None and platform and not _suits(found.platform, platform):
+            found = None
+        if found is not None:
+            return found
+        if pull == "never":
+            raise NotFound("find image", reference, "no such image here", hint=f"casemate pull {reference}")
+        return self.pull(reference, platform=platform).record
+
+    def find(self, reference: str) -> ImageRecord | None:
+        """The record that a name, an id or the start of one means; None when there is none. Raises: Conflict (ambiguous)."""
+        try:
+            canonical = parse_reference(reference).canonical()
+        except Invalid:
+            canonical = ""  # an id cannot be a name, or a name no id
+        found = self._store.images.find_exact(canonical) if canonical else None
+        return found or self._store.images.find(reference)
 
     def pull(self, reference: str, *, platform: str | None = None) -> Image:
-        """Fetch, verify and unpack an image and give it the name asked for. Raises NotFound, Unauthorized, Unavailable, Corrupt."""
-        raise NotImplementedError
+        """Fetch, verify and unpack an image and give it the name asked for.
+
+        Raises: NotFound, Unauthorized, Unavailable, Corrupt, Exhausted, Invalid.
+        """
+        from casemate.engine.transfer import pull_image  # noqa: PLC0415 - each verb loads what it needs
+
+        return self._image(
+            pull_image(self._store, reference, platform=platform, progress=self._engine.progress)
+        )
 
     def get(self, reference: str) -> Image:
-        """The image with this name, id or unambiguous id prefix. Raises NotFound."""
-        raise NotImplementedError
+        """The image with this name, id or unambiguous id prefix. Raises NotFound, Conflict."""
+        found = self.find(reference)
+        if found is None:
+            raise NotFound("find image", reference, "no such image", hint="casemate images lists them")
+        return self._image(found)
 
     def list(self, *, filters: Mapping[str, Sequence[str]] | None = None) -> list[Image]:
-        """Every image, newest first. ``filters``: reference, label, dangling, before, since."""
-        raise NotImplementedError
+        """Every image, newest first. ``filters``: reference, label, dangling, before, since. Raises: Invalid."""
+        grouped: dict[str, list[ImageRecord]] = {}
+        for record in self._store.images.list():
+            grouped.setdefault(record.manifest_digest, []).append(record)
+        found = [
+            Image(self._store, group[0], [record.name for record in group]) for group in grouped.values()
+        ]
+        found += [Image(self._store, record, ()) for record in self._store.images.list_unnamed()]
+        found.sort(key=lambda image: -image.record.created_ns)
+        if filters:
+            from casemate.engine.show.image import matching_images  # noqa: PLC0415 - only when something is filtered
+
+            found = matching_images(found, filters)
+        return found
 
     def tag(self, reference: str, name: str) -> Image:
-        """Give another name to an image."""
-        raise NotImplementedError
+        """Give another name to an image. Raises: NotFound, Invalid (a digest in the name)."""
+        record = self.get(reference).record
+        target = parse_reference(name)
+        if target.digest:
+            raise Invalid("tag image", name, "a name may not hold a digest")
+        self._store.images.put(target.canonical(), record)
+        return self._image(record)
 
-    def remove(self, reference: str, *, force: bool = False) -> list[dict[str, str]]:
+    def remove(self, reference: str, *, force: bool = False) -> Sequence[dict[str, str]]:
         """Remove a name and, with the last one, the image; docker's list of {"Untagged": ...} / {"Deleted": ...}.
 
-        Raises: Conflict when a container uses it and not ``force``, or an id has several names.
+        Raises: Conflict when a container uses it and not ``force``, or an id has several names and not ``force``.
         """
-        raise NotImplementedError
+        image = self.get(reference)
+        by_name = image.record.name if _is_name(reference, image) else ""
+        going = [by_name] if by_name else [*image.names]
+        if not by_name and len(going) > 1 and not force:
+            raise Conflict(
+                "remove image",
+                reference,
+                "it has several names",
+                hint=f"remove one of them, or use --force: {', '.join(going)}",
+            )
+        is_last = len(going) == len(image.names)
+        users = self._users(image) if is_last else []
+        if users and not force:
+            raise Conflict(
+                "remove image", reference, f"container {users[0][:12]} uses it", hint="casemate rm it first"
+            )
+        done = []
+        for name in going:
+            self._store.images.remove(name)
+            done.append({"Untagged": parse_reference(name).familiar()})
+        if is_last and not users:
+            done += self._delete(image)
+        return done
 
-    def load(self, source: str | int) -> list[Image]:
-        """Images of a docker-archive, oci-archive or oci layout (path, or an open descriptor), with the names in it."""
-        raise NotImplementedError
+    def _delete(self, image: Image) -> list[dict[str, str]]:
+        """Collect what nothing reaches any more."""
+        from casemate.engine.imageconfig import forget_config  # noqa: PLC0415 - only here
 
-    def save(self, references: Sequence[str], target: str | int, *, format: str = "docker-archive") -> None:  # noqa: A002 - docker's word
-        """Write images to one archive (path or descriptor): docker-archive or oci-archive."""
-        raise NotImplementedError
+        removed = self._store.gc().removed
+        if self._store.images.find_manifest(image.digest) is None:
+            forget_config(self._store, image.id)
+        layers = [{"Deleted": what.removeprefix("layer ")} for what in removed if what.startswith("layer ")]
+        return [{"Deleted": image.id}, *layers]
+
+    def _users(self, image: Image) -> Sequence[str]:
+        """Ids of the containers that were made from this manifest."""
+        return [row.id for row in self._store.containers.list() if row.image_digest == image.digest]
+
+    def load(self, source: str | int) -> Sequence[Image]:
+        """Images of a docker-archive, oci-archive or oci layout (path, or an open descriptor), with the names in it.
+
+        Raises: Invalid, Corrupt, Exhausted, Denied.
+        """
+        from casemate.engine.transfer import load_images  # noqa: PLC0415 - each verb loads what it needs
+
+        return [
+            self._image(record) for record in load_images(self._store, source, progress=self._engine.progress)
+        ]
+
+    def save(
+        self,
+        references: Sequence[str],
+        target: str | int,
+        *,
+        format: str = "docker-archive",  # noqa: A002 - docker's word
+    ) -> None:
+        """Write images to one archive (path or descriptor): docker-archive or oci-archive. Raises: NotFound, Invalid."""
+        from casemate.engine.transfer import save_images  # noqa: PLC0415 - each verb loads what it needs
+
+        save_images(
+            self._store, [(reference, self.get(reference)) for reference in references], target, form=format
+        )
 
     def bootstrap(self, reference: str, **options: Any) -> Image:
         """Make an image from Debian's own packages, without a registry."""
-        raise NotImplementedError
+        from casemate.engine.bootstrap import bootstrap_image  # noqa: PLC0415 - each verb loads what it needs
+
+        return bootstrap_image(self._engine, reference, **options)
+
+    def _image(self, record: ImageRecord) -> Image:
+        return Image(self._store, record, self._store.images.names_of(record.manifest_digest))
+
+
+def _is_name(reference: str, image: Image) -> bool:
+    """Whether ``reference`` named the image, and was not its id."""
+    try:
+        return parse_reference(reference).canonical() in image.names
+    except Invalid:
+        return False
+
+
+def _suits(have: str, wanted: str) -> bool:
+    """Whether an image of platform ``have`` is what was asked for."""
+    from casemate.oci.platform import parse_platform  # noqa: PLC0415 - only with --platform
+
+    return not have or parse_platform(wanted).rank_of(parse_platform(have)) is not None

@@ -47,8 +47,16 @@ def check_name(name: str) -> str:
     """
     plain = name[1:] if name.startswith("/") else name
     body = plain.replace("_", "a").replace(".", "a").replace("-", "a")
-    if len(plain) < 2 or len(plain) > MAX_NAME or not body.isalnum() or not body.isascii() or not plain[0].isalnum():  # noqa: PLR2004 - two is docker's minimum
+    if (
+        len(plain) < 2
+        or len(plain) > MAX_NAME
+        or not body.isalnum()
+        or not body.isascii()
+        or not plain[0].isalnum()
+    ):  # noqa: PLR2004 - two is docker's minimum
         raise Invalid(
-            "name container", repr(name[:MAX_NAME]), "only [a-zA-Z0-9][a-zA-Z0-9_.-]+ is allowed, up to 128 characters"
+            "name container",
+            repr(name[:MAX_NAME]),
+            "only [a-zA-Z0-9][a-zA-Z0-9_.-]+ is allowed, up to 128 characters",
         )
     return plain

@@ -20,7 +20,10 @@ def open_network(name: str) -> Network:
     """The network called ``name``. Raises: Invalid."""
     if name not in NETWORKS:
         raise Invalid(
-            "use network", repr(name), "no such network", hint=f"this version knows: {', '.join(sorted(NETWORKS))}"
+            "use network",
+            repr(name),
+            "no such network",
+            hint=f"this version knows: {', '.join(sorted(NETWORKS))}",
         )
     network: Network = load(NETWORKS[name])()
     return network

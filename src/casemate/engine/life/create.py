@@ -79,7 +79,12 @@ def _build_record(
     user = options.user if options.user is not None else config["user"]
     parse_user(user)
     if options.restart not in {"no", ""}:
-        raise Invalid("use restart policy", repr(options.restart), "not supported by this version", hint="use --restart=no")
+        raise Invalid(
+            "use restart policy",
+            repr(options.restart),
+            "not supported by this version",
+            hint="use --restart=no",
+        )
     return {
         "version": 1,
         "options": options.changed(),
@@ -87,9 +92,14 @@ def _build_record(
             "name": image_name,
             "id": image.config_digest if image else "",
             "chain": image.chain_id if image else None,
-            **{key: config[key] for key in ("env", "entrypoint", "cmd", "user", "workdir", "volumes", "ports", "healthcheck")},
+            **{
+                key: config[key]
+                for key in ("env", "entrypoint", "cmd", "user", "workdir", "volumes", "ports", "healthcheck")
+            },
         },
-        "argv": build_argv(config["entrypoint"], config["cmd"], entrypoint=options.entrypoint, argv=options.argv),
+        "argv": build_argv(
+            config["entrypoint"], config["cmd"], entrypoint=options.entrypoint, argv=options.argv
+        ),
         "env": expand_env(options.env, options.env_files, os.environ),
         "cwd": build_cwd(config["workdir"], options.workdir),
         "user": user,

@@ -25,7 +25,9 @@ def lock_path(paths: StorePaths, container_id: str) -> str:
     return f"{paths.run_root}/locks/{container_id}"
 
 
-def acquire(paths: StorePaths, container_id: str, *, timeout_s: float = 0.0, doing: str = "lock container") -> Fd:
+def acquire(
+    paths: StorePaths, container_id: str, *, timeout_s: float = 0.0, doing: str = "lock container"
+) -> Fd:
     """The container's lock, held. Raises: Conflict when somebody else holds it for longer than ``timeout_s``."""
     held = find_free(paths, container_id, timeout_s=timeout_s)
     if held is None:

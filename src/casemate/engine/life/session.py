@@ -2,37 +2,92 @@
 
 from __future__ import annotations
 
+import os
+
+from casemate.kernel.pidfd import open_same, pidfd_send_signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Self
+
+    from casemate.kernel.fd import Fd
+
 
 class Session:
     """One attached program. Output needs no pumping: the keeper writes it to the caller's descriptors.
 
-    A context manager; leaving it detaches (the program goes on).
+    A context manager; leaving it detaches (the program goes on). ``pid`` is on the host. ``stdin_fd`` is the write end of the
+    program's input, or the master side of its terminal; None when not asked for; owned by the session.
     """
 
-    pid: int
-    """Process id on the host."""
-    stdin_fd: int | None
-    """Write end of the program's input, or the master side of its terminal; None when not asked for. Owned by the session."""
+    __slots__ = ("_close", "_wait", "exit_code", "is_terminal", "pid", "start_time", "stdin_fd")
+
+    def __init__(  # noqa: PLR0913 - a plain value
+        self,
+        *,
+        pid: int,
+        start_time: int,
+        wait: Callable[[], int],
+        close: Callable[[], None],
+        stdin_fd: int | None = None,
+        is_terminal: bool = False,
+    ) -> None:
+        self.pid = pid
+        self.start_time = start_time
+        self.stdin_fd = stdin_fd
+        self.is_terminal = is_terminal
+        self.exit_code: int | None = None
+        self._wait = wait
+        self._close = close
 
     def wait(self) -> int:
         """Block until the program has ended and its output has been written; return the exit code (128+n for a signal).
 
         The first session of an auto-remove container also removes it.
         """
-        raise NotImplementedError
+        if self.exit_code is None:
+            self.exit_code = self._wait()
+        return self.exit_code
 
     def resize(self, rows: int, columns: int) -> None:
         """Set the terminal's size; nothing without a terminal."""
-        raise NotImplementedError
+        if self.is_terminal and self.stdin_fd is not None and rows > 0 and columns > 0:
+            import struct  # noqa: PLC0415 - only terminals
+            import termios  # noqa: PLC0415 - as above
+            from fcntl import ioctl  # noqa: PLC0415 - as above
+
+            ioctl(self.stdin_fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def signal(self, number: int) -> None:
         """Send a signal; a program that has ended is success."""
-        raise NotImplementedError
+        found: Fd | None = open_same(self.pid, self.start_time)
+        if found is not None:
+            with found:
+                pidfd_send_signal(found.fileno(), number)
 
     def close_stdin(self) -> None:
-        """Let the program read end-of-file."""
-        raise NotImplementedError
+        """Let the program read end-of-file; on a terminal, by its end-of-file character."""
+        if self.stdin_fd is None:
+            return
+        if self.is_terminal:
+            os.write(self.stdin_fd, b"\x04")
+            return
+        os.close(self.stdin_fd)
+        self.stdin_fd = None
 
     def close(self) -> None:
         """Detach."""
-        raise NotImplementedError
+        if self.stdin_fd is not None:
+            os.close(self.stdin_fd)
+            self.stdin_fd = None
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

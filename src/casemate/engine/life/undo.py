@@ -6,6 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+    from typing import Self
 
 
 class Undo:
@@ -24,7 +25,7 @@ class Undo:
         """Forget every step: the work is done."""
         self._steps.clear()
 
-    def __enter__(self) -> Undo:  # noqa: PYI034 - Self needs typing at run time on 3.11
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

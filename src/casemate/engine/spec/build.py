@@ -23,13 +23,21 @@ if TYPE_CHECKING:
 OCI_VERSION = "1.2.0"
 _PLAIN_NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.-/")
 _PLAIN_VALUE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.,/ \t-")
-_IPC_SYSCTLS = ("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax", "kernel.shmmni")
+_IPC_SYSCTLS = (
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+)
 
 
 class Surroundings:
     """What the host lets us do, gathered by ``start``: the inputs of ``build_spec`` that are not the container's own."""
 
-    __slots__ = ("all_capabilities", "hard_limits", "id_map", "is_rootless", "may_lower_oom_score", "stored_base")
+    __slots__ = ("all_capabilities", "hard_limits", "id_map", "is_rootless", "namespaces", "stored_base")
 
     def __init__(  # noqa: PLR0913 - a plain value
         self,
@@ -39,14 +47,14 @@ class Surroundings:
         all_capabilities: Sequence[str],
         hard_limits: Mapping[str, int],
         stored_base: int | None,
-        may_lower_oom_score: bool = False,
+        namespaces: Sequence[str] = sealed.NAMESPACES,
     ) -> None:
         self.id_map = id_map
         self.is_rootless = is_rootless
         self.all_capabilities = all_capabilities
         self.hard_limits = hard_limits
         self.stored_base = stored_base
-        self.may_lower_oom_score = may_lower_oom_score
+        self.namespaces = namespaces
 
 
 def build_spec(
@@ -91,7 +99,11 @@ def _process_identity(
     return {
         "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
         "env": build_env(
-            record["image"]["env"], given=record["env"], hostname=record["hostname"], tty=record["tty"], home=user.home
+            record["image"]["env"],
+            given=record["env"],
+            hostname=record["hostname"],
+            tty=record["tty"],
+            home=user.home,
         ),
         "cwd": record["cwd"],
         "capabilities": process_capabilities(wall, user.uid, asked=asked),
@@ -158,12 +170,16 @@ def _user_mounts(record: Mapping[str, Any], around: Surroundings) -> list[dict[s
 
 
 def _linux(options: ContainerOptions, wall: Confinement, around: Surroundings) -> dict[str, Any]:
-    kinds = [kind for kind in sealed.NAMESPACES if kind != "user" or around.id_map is not None]
+    kinds = [kind for kind in sealed.NAMESPACES if kind in around.namespaces]
+    if around.id_map is None:
+        kinds.remove("user")
     if options.network == "host":
         kinds.remove("network")
     linux: dict[str, Any] = {
         "namespaces": [{"type": kind} for kind in kinds],
-        "resources": build_resources(options, device_rules=device_rules(options.devices, privileged=wall.privileged)),
+        "resources": build_resources(
+            options, device_rules=device_rules(options.devices, privileged=wall.privileged)
+        ),
         "maskedPaths": list(sealed.MASKED_PATHS) if wall.mask_paths else [],
         "readonlyPaths": list(sealed.READONLY_PATHS) if wall.mask_paths else [],
         "sysctl": _sysctls(options, wall, around),
@@ -172,7 +188,8 @@ def _linux(options: ContainerOptions, wall: Confinement, around: Surroundings) -
     if around.id_map is not None:
         for key, ranges in (("uidMappings", around.id_map.uids), ("gidMappings", around.id_map.gids)):
             linux[key] = [
-                {"containerID": entry.inside, "hostID": entry.outside, "size": entry.count} for entry in ranges
+                {"containerID": entry.inside, "hostID": entry.outside, "size": entry.count}
+                for entry in ranges
             ]
     profile = seccomp_profile(wall)
     if profile is not None:

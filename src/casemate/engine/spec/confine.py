@@ -85,7 +85,9 @@ def confinement(options: ContainerOptions, *, all_capabilities: Sequence[str]) -
         wall.own_user_namespace = False
         wall.relaxed += ("userns=host",)
     elif options.userns not in {"auto", "keep-id", "private", ""}:
-        raise Invalid("use user namespace", repr(options.userns), "unknown mode", hint="auto, host or keep-id")
+        raise Invalid(
+            "use user namespace", repr(options.userns), "unknown mode", hint="auto, host or keep-id"
+        )
     if options.network == "host":
         wall.relaxed += ("network=host",)
     wall.relaxed += tuple(f"device={device}" for device in options.devices)
@@ -105,7 +107,9 @@ def _apply_relaxations(wall: Confinement, names: Sequence[str]) -> None:
     for name in names:
         word, equals, value = name.partition("=")
         if word not in RELAXATIONS or bool(equals) != (word == "family") or (equals and not value):
-            raise Invalid("relax", repr(name), "no such relaxation", hint=f"known: {', '.join(sorted(RELAXATIONS))}")
+            raise Invalid(
+                "relax", repr(name), "no such relaxation", hint=f"known: {', '.join(sorted(RELAXATIONS))}"
+            )
         if word == "suid":
             wall.no_new_privileges = wall.nosuid_root = False
         elif word == "landlock":
@@ -141,7 +145,10 @@ def _apply_security_options(wall: Confinement, words: Sequence[str]) -> None:
             wall.notes += (f"label={value}: SELinux labels are not applied",)
         elif key != "seccomp":
             raise Invalid(
-                "use security option", repr(word), "unknown", hint="known: seccomp, no-new-privileges, systempaths, apparmor, label"
+                "use security option",
+                repr(word),
+                "unknown",
+                hint="known: seccomp, no-new-privileges, systempaths, apparmor, label",
             )
 
 
@@ -157,7 +164,9 @@ def _apply_capabilities(
         if "ALL" in map(str.upper, add):
             kept = [name for name in kept if name not in dropped]
     wall.capabilities = tuple(kept)
-    wall.relaxed += tuple(f"cap-add={name}" for name in added if name not in ROOT_CAPABILITIES and name in kept)
+    wall.relaxed += tuple(
+        f"cap-add={name}" for name in added if name not in ROOT_CAPABILITIES and name in kept
+    )
 
 
 def _names(words: Sequence[str], all_capabilities: Sequence[str]) -> list[str]:
@@ -184,7 +193,13 @@ def process_capabilities(wall: Confinement, uid: int, *, asked: Sequence[str]) -
         return {"bounding": kept, "effective": kept, "permitted": kept, "inheritable": [], "ambient": []}
     given = [name for name in asked if name in wall.capabilities]
     bounding = list(wall.capabilities) if not wall.no_new_privileges else given
-    return {"bounding": bounding, "effective": given, "permitted": given, "inheritable": given, "ambient": given}
+    return {
+        "bounding": bounding,
+        "effective": given,
+        "permitted": given,
+        "inheritable": given,
+        "ambient": given,
+    }
 
 
 def asked_capabilities(options: ContainerOptions, all_capabilities: Sequence[str]) -> list[str]:

@@ -22,7 +22,11 @@ def check_hostname(name: str) -> str:
     """``name`` when it is a host name (RFC 1123 labels, 63 bytes in all for sethostname). Raises: Invalid."""
     labels = name.split(".")
     good = all(
-        label and label.replace("-", "a").replace("_", "a").isalnum() and label.isascii() and label[0] != "-" and label[-1] != "-"
+        label
+        and label.replace("-", "a").replace("_", "a").isalnum()
+        and label.isascii()
+        and label[0] != "-"
+        and label[-1] != "-"
         for label in labels
     )
     if not good or len(name) > 63:  # noqa: PLR2004 - __NEW_UTS_LEN is 64, docker allows 63

@@ -19,9 +19,7 @@ MIN_MEMORY_BYTES = 6 << 20
 CPU_PERIOD_US = 100_000
 RLIM_INFINITY = 2**64 - 1
 DEFAULT_NOFILE = (1024, 524288)
-RLIMITS = (
-    "AS CORE CPU DATA FSIZE LOCKS MEMLOCK MSGQUEUE NICE NOFILE NPROC RSS RTPRIO RTTIME SIGPENDING STACK"
-)
+RLIMITS = "AS CORE CPU DATA FSIZE LOCKS MEMLOCK MSGQUEUE NICE NOFILE NPROC RSS RTPRIO RTTIME SIGPENDING STACK"
 
 
 def host_memory_bytes() -> int:
@@ -76,7 +74,9 @@ def _cpu(options: ContainerOptions) -> dict[str, Any]:
     return cpu
 
 
-def build_rlimits(ulimits: Mapping[str, Sequence[int]], defaults: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def build_rlimits(
+    ulimits: Mapping[str, Sequence[int]], defaults: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
     """OCI ``process.rlimits``: the profile's, overridden by ``ulimits``. Raises: Invalid for an unknown name or soft > hard."""
     merged = {str(rule["type"]): (int(rule["soft"]), int(rule["hard"])) for rule in defaults}
     known = RLIMITS.split()
@@ -91,7 +91,9 @@ def build_rlimits(ulimits: Mapping[str, Sequence[int]], defaults: Sequence[Mappi
     return [{"type": name, "soft": soft, "hard": hard} for name, (soft, hard) in sorted(merged.items())]
 
 
-def clamp_rlimits(rules: Sequence[dict[str, Any]], allowed: Mapping[str, int], asked: Sequence[str]) -> list[dict[str, Any]]:
+def clamp_rlimits(
+    rules: Sequence[dict[str, Any]], allowed: Mapping[str, int], asked: Sequence[str]
+) -> list[dict[str, Any]]:
     """``rules`` with hard limits cut to what this process may give (``allowed``: type -> hard limit).
 
     Raises: Invalid when one of ``asked`` (set by the user, not by the profile) would have to be cut.
@@ -101,7 +103,10 @@ def clamp_rlimits(rules: Sequence[dict[str, Any]], allowed: Mapping[str, int], a
         top = allowed.get(str(rule["type"]), RLIM_INFINITY)
         if rule["hard"] > top and rule["type"] in asked:
             raise Invalid(
-                "set ulimit", str(rule["type"])[7:].lower(), f"the hard limit of this user is {top}", hint="ask for no more"
+                "set ulimit",
+                str(rule["type"])[7:].lower(),
+                f"the hard limit of this user is {top}",
+                hint="ask for no more",
             )
         clamped.append({"type": rule["type"], "soft": min(rule["soft"], top), "hard": min(rule["hard"], top)})
     return clamped

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from casemate.engine.names import new_id
 from casemate.errors import Invalid
 
 TYPE_CHECKING = False
@@ -56,7 +57,8 @@ def plan_mounts(
         target = container_path(path)
         if target not in seen:
             seen.add(target)
-            planned.append({"type": "volume", "source": "", "target": target, "anonymous": True, "options": []})
+            volume = {"type": "volume", "name": new_id(), "source": "", "target": target}
+            planned.append({**volume, "anonymous": True, "options": []})
     return planned
 
 
@@ -75,7 +77,8 @@ def _planned(mount: MountOption) -> dict[str, Any]:
         if mount.create_source:
             record["create"] = True
     elif mount.kind == "volume":
-        record["source"] = mount.source
+        record["name"] = mount.source or new_id()
+        record["source"] = ""
         if not mount.source:
             record["anonymous"] = True
     elif mount.kind != "tmpfs":
@@ -123,7 +126,9 @@ def _tmpfs_options(options: Sequence[str], *, read_only: bool) -> list[str]:
     for flag, opposite in (("nosuid", "suid"), ("nodev", "dev"), ("noexec", "exec")):
         if opposite not in options:
             words.append(flag)
-    words += [word for word in options if word not in {"suid", "dev", "exec", "nosuid", "nodev", "noexec", "rw"}]
+    words += [
+        word for word in options if word not in {"suid", "dev", "exec", "nosuid", "nodev", "noexec", "rw"}
+    ]
     if read_only:
         words.append("ro")
     return words

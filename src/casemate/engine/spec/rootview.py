@@ -17,8 +17,9 @@ from casemate.errors import Invalid, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
+    from typing import Self
 
 MAX_LINKS = 40
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -38,7 +39,7 @@ class RootView:
             self.close()
             raise
 
-    def __enter__(self) -> RootView:  # noqa: PYI034 - Self needs typing at run time on 3.11
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -74,6 +75,43 @@ class RootView:
             mode = found[1].st_mode
             return "directory" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
 
+    def open_merged(self, path: str) -> list[int]:
+        """Descriptors (the caller closes them) of the directories that make up ``path``; empty when it is no directory."""
+        with _Walk(self._root) as walk:
+            try:
+                parent, name = walk.resolve(path)
+            except NotFound:
+                return []
+            if not name:
+                return [os.dup(fd) for fd in parent]
+            found = _look(parent, name)
+            if found is None or not stat.S_ISDIR(found[1].st_mode):
+                return []
+            return _merged(parent, name)
+
+
+def iter_merged(directory: Sequence[int]) -> Iterator[tuple[str, int, os.stat_result]]:
+    """(name, descriptor of the layer's directory, status) of every entry of a merged directory."""
+    seen: set[str] = set()
+    for fd in directory:
+        readable = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
+        try:
+            names = os.listdir(readable)
+        finally:
+            os.close(readable)
+        for name in names:
+            if name in seen:
+                continue
+            seen.add(name)
+            found = _look(directory, name)
+            if found is not None:
+                yield name, found[0], found[1]
+
+
+def merge(directory: Sequence[int], name: str) -> list[int]:
+    """Descriptors (the caller closes them) of the merged directory ``name`` in a merged directory."""
+    return _merged(directory, name)
+
 
 class _Walk:
     """One look-up: the merged directories passed through so far, each a list of descriptors, topmost first."""
@@ -81,7 +119,7 @@ class _Walk:
     def __init__(self, root: list[int]) -> None:
         self._stack: list[list[int]] = [root]
 
-    def __enter__(self) -> _Walk:  # noqa: PYI034 - see RootView
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -136,7 +174,9 @@ class _Walk:
             raise NotFound("read", path, "no such file in the image")
         if not stat.S_ISREG(found[1].st_mode):
             raise Invalid("read", path, "not a regular file in the image")
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=found[0])
+        fd = os.open(
+            name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=found[0]
+        )
         try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):

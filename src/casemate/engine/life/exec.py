@@ -1,0 +1,128 @@
+"""Running another program in a running container: same user rules, same wall, same code as the first program."""
+
+from __future__ import annotations
+
+import os
+
+from casemate.engine.life.finish import cgroup_path
+from casemate.engine.life.session import Session
+from casemate.engine.life.start import stdio_of
+from casemate.engine.life.states import present_state
+from casemate.engine.life.surroundings import look_around, root_view, rootfs_of
+from casemate.engine.options import options_from
+from casemate.engine.spec.build import build_spec, exec_process
+from casemate.engine.spec.confine import confinement
+from casemate.engine.spec.process import build_cwd, expand_env
+from casemate.engine.spec.users import resolve_user
+from casemate.errors import Conflict, Invalid
+from casemate.kernel.pidfd import open_same, pidfd_open
+from casemate.kernel.procfs import start_time
+from casemate.runtime.container import exec_process as run_process
+from casemate.runtime.quick_json import loads
+from casemate.runtime.request import ExecRequest, KeeperOptions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from casemate.engine.options import Attach, ExecOptions
+    from casemate.engine.spec.build import Surroundings
+    from casemate.engine.spec.confine import Confinement
+    from casemate.kernel.fd import Fd
+    from casemate.store.containers import ContainerRow
+    from casemate.store.store import Store
+
+
+def exec_in_container(
+    store: Store, row: ContainerRow, argv: Sequence[str], options: ExecOptions, attach: Attach | None
+) -> Session:
+    """Start ``argv`` inside; the session of its caller.
+
+    Raises: Conflict (not running, paused), ProgramNotFound, NotExecutable, Invalid, NotFound (user).
+    """
+    if not argv or not argv[0]:
+        raise Invalid("exec in container", row.name, "no command specified")
+    with running_process(store, row, "exec in container") as process:
+        pid = present_state(store.paths, row).pid
+        request = _request(store, row, argv, options, attach)
+        request.pid, request.pidfd = pid, process.fileno()
+        running = run_process(request)
+
+    def wait() -> int:
+        code = running.wait().exit_code
+        running.close()
+        return code
+
+    return Session(
+        pid=running.pid,
+        start_time=start_time(running.pid) or 0,
+        wait=wait,
+        close=running.close,
+        stdin_fd=running.stdin_fd,
+        is_terminal=options.tty,
+    )
+
+
+def running_process(store: Store, row: ContainerRow, doing: str, *, paused: bool = False) -> Fd:
+    """A descriptor of the running program. Raises: Conflict when it does not run, or is paused and ``paused`` is False."""
+    present = present_state(store.paths, row)
+    if present.status == "paused" and not paused:
+        raise Conflict(doing, row.name, "container is paused", hint=f"casemate unpause {row.name}")
+    found = None
+    if present.status in {"running", "paused"} and present.pid:
+        # While a start is being recorded only the keeper's pid file names the process.
+        found = open_same(present.pid, row.start_time) if row.pid else pidfd_open(present.pid)
+    if found is None:
+        raise Conflict(doing, row.name, "container is not running", hint=f"casemate start {row.name}")
+    return found
+
+
+def _request(
+    store: Store, row: ContainerRow, argv: Sequence[str], options: ExecOptions, attach: Attach | None
+) -> ExecRequest:
+    from casemate.cgroups.manager import open_manager  # noqa: PLC0415 - beside its only use
+
+    record: dict[str, Any] = loads(row.config, what="container record")
+    container = options_from(record["options"])
+    if options.privileged:
+        container.privileged = True
+    around = look_around(store, row.id, container)
+    wall = confinement(container, all_capabilities=around.all_capabilities)
+    with root_view(rootfs_of(store, row.id, container)) as view:
+        user = resolve_user(
+            record["user"] if options.user is None else options.user, view, groups=container.groups
+        )
+    spec = build_spec(record, container, wall=wall, user=user, around=around, etc_mounts=())
+    changed = _changed(record, argv, options)
+    process = exec_process(changed, wall=wall, user=user, around=around, tty=options.tty)
+    process["rlimits"] = spec["process"]["rlimits"]
+    stdio = stdio_of(attach, tty=options.tty, interactive=options.interactive)
+    stdio.relay = not options.detach
+    return ExecRequest(
+        id=row.id,
+        pid=0,
+        pidfd=-1,
+        process=process,
+        spec=spec,
+        cgroup=open_manager(rootless=os.geteuid() != 0).open(cgroup_path(row.id)),
+        stdio=stdio,
+        keeper=KeeperOptions() if options.detach else None,
+        seccomp_cache_dir=f"{store.paths.cache}/seccomp",
+        landlock=_landlock(wall, around),
+    )
+
+
+def _landlock(wall: Confinement, around: Surroundings) -> bool:
+    del around
+    return wall.landlock
+
+
+def _changed(record: dict[str, Any], argv: Sequence[str], options: ExecOptions) -> dict[str, Any]:
+    return {
+        **record,
+        "argv": list(argv),
+        "env": [*record["env"], *expand_env(options.env, options.env_files, os.environ)],
+        "cwd": build_cwd(record["cwd"], options.workdir),
+        "tty": options.tty,
+    }

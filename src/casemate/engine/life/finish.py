@@ -1,0 +1,145 @@
+"""The end of a container: its exit written into its row, and everything that belonged to it removed.
+
+Every step is idempotent, and the row goes last: whoever dies half-way leaves a row that says what is to be done again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from casemate.engine.life import locks
+from casemate.engine.life.states import ACTIVE, container_dir, present_state, read_exit
+from casemate.engine.life.trees import remove_tree
+from casemate.errors import NotFound
+from casemate.kernel.lock import lock
+from casemate.runtime.quick_json import loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from casemate.kernel.fd import Fd
+    from casemate.store.containers import ContainerRow
+    from casemate.store.store import Store
+
+_WAIT_FOR_KEEPER_S = 5.0
+
+
+def cgroup_path(container_id: str) -> str:
+    """Where a container's control group is, below our own."""
+    return f"casemate/{container_id}"
+
+
+def settle(store: Store, row: ContainerRow) -> ContainerRow:
+    """Write into the row how the program ended. The caller holds the lock, so nobody alive is responsible any more."""
+    present = read_exit(store.paths, row.id) or present_state(store.paths, row)
+    if row.state == "starting" and not row.pid and present.status != "exited":
+        row.state = "exited" if row.finished_ns else "created"  # the start never reached the program
+    else:
+        row.state = "exited"
+        row.exit_code = present.exit_code
+        row.finished_ns = present.finished_ns or time.time_ns()
+    row.pid = 0
+    store.containers.update(
+        row.id,
+        state=row.state,
+        pid=0,
+        exit_code=row.exit_code,
+        finished_ns=row.finished_ns,
+        durable=not row.auto_remove,
+    )
+    return row
+
+
+def finish(store: Store, container_id: str, *, timeout_s: float = _WAIT_FOR_KEEPER_S) -> None:
+    """After the program's end: settle the row, or remove an auto-remove container. Somebody else doing it is success."""
+    held = locks.find_free(store.paths, container_id, timeout_s=timeout_s)
+    if held is None:
+        return
+    with held:
+        row = store.containers.find(container_id)
+        if row is None or row.id != container_id:
+            locks.remove(store.paths, container_id)
+            return
+        if row.state in {"running", "paused", "starting"}:
+            row = settle(store, row)
+        if row.auto_remove and row.state in {"exited", "removing"}:
+            destroy(store, row, held, volumes=True)
+
+
+def destroy(store: Store, row: ContainerRow, held: Fd, *, volumes: bool) -> None:
+    """Remove everything of a container that does not run; the caller holds its lock."""
+    locks.leave_exit_code(held.fileno(), row.exit_code)
+    if row.state != "removing":
+        store.containers.update(row.id, state="removing", durable=False)
+    remove_cgroup(row.id)
+    remove_socket(store, row.id)
+    store.snapshots.remove_root(row.id)
+    if os.geteuid() == 0:
+        store.ranges.release(row.id)
+    if volumes and '"anonymous":true' in row.config:
+        _remove_volumes(store, row)
+    remove_tree(container_dir(store.paths, row.id))
+    store.containers.remove(row.id, durable=not row.auto_remove)
+    locks.remove(store.paths, row.id)
+
+
+def remove_cgroup(container_id: str) -> None:
+    """Kill what is left in the control group and remove it; absent is success."""
+    from casemate.cgroups.manager import open_manager  # noqa: PLC0415 - beside its only use
+
+    cgroup = open_manager(rootless=os.geteuid() != 0).open(cgroup_path(container_id))
+    if cgroup.pids():
+        cgroup.kill()
+    cgroup.remove()
+
+
+def remove_socket(store: Store, container_id: str) -> None:
+    """Remove the socket that callers attached by."""
+    try:
+        os.unlink(f"{store.paths.run_root}/attach/{container_id}")
+    except FileNotFoundError:
+        return
+
+
+def _remove_volumes(store: Store, row: ContainerRow) -> None:
+    from casemate.engine.volumes import remove_anonymous  # noqa: PLC0415 - only containers with volumes
+
+    remove_anonymous(store, loads(row.config, what="container record"))
+
+
+def wait_for_end(store: Store, container_id: str) -> int:
+    """Block until the program has ended and its keeper has written everything; its exit code.
+
+    The keeper holds the container's lock, so that waiting for its end is one blocking flock(2). A container that was removed
+    meanwhile left its code in the lock's file.
+    """
+    row = store.containers.get(container_id)
+    if row.state not in ACTIVE:
+        return row.exit_code
+    found = locks.open_for_wait(store.paths, container_id)
+    if found is None:
+        return store.containers.get(container_id).exit_code
+    with found:
+        lock(found.fileno(), shared=True)
+        left = locks.read_exit_code(found.fileno())
+    if left is not None:
+        return left
+    try:
+        row = store.containers.get(container_id)
+    except NotFound:
+        return 0
+    present = present_state(store.paths, row)
+    if present.status in {"running", "paused"} and not present.has_keeper:
+        return _wait_without_keeper(store, row)
+    return present.exit_code
+
+
+def _wait_without_keeper(store: Store, row: ContainerRow) -> int:
+    """Both keepers were killed: the program's own descriptor still tells when it ends, though not how."""
+    from casemate.kernel.pidfd import open_same, wait_ended  # noqa: PLC0415 - hardly ever
+
+    found = open_same(row.pid, row.start_time)
+    if found is not None:
+        with found:
+            wait_ended(found.fileno())
+    return present_state(store.paths, store.containers.get(row.id)).exit_code

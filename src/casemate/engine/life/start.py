@@ -1,0 +1,241 @@
+"""Starting a container: user and files of the image, specification, control group, program, keeper - and all of it undone when one fails."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from casemate.engine.life import locks
+from casemate.engine.life.finish import cgroup_path, finish, wait_for_end
+from casemate.engine.life.session import Session
+from casemate.engine.life.states import container_dir, present_state
+from casemate.engine.life.surroundings import look_around, root_view, rootfs_of
+from casemate.engine.life.undo import Undo
+from casemate.engine.options import options_from
+from casemate.engine.spec.build import build_spec
+from casemate.engine.spec.confine import confinement
+from casemate.engine.spec.users import resolve_user
+from casemate.errors import Conflict, Internal
+from casemate.kernel.fd import Fd
+from casemate.kernel.procfs import boot_id, start_time
+from casemate.kernel.socket_fds import listen_seqpacket
+from casemate.runtime.container import start_container as start_program
+from casemate.runtime.quick_json import loads
+from casemate.runtime.request import ContainerRequest, KeeperOptions, Stdio
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from casemate.cgroups.manager import Cgroup
+    from casemate.core.snapshots import RootFs
+    from casemate.engine.options import Attach, ContainerOptions
+    from casemate.engine.spec.build import Surroundings
+    from casemate.runtime.container import Running
+    from casemate.store.containers import ContainerRow
+    from casemate.store.store import Store
+
+LOG_MAX_BYTES = 10 << 20
+LOG_FILES = 3
+_WAIT_FOR_OTHERS_S = 10.0
+
+
+def start_container(store: Store, row: ContainerRow, attach: Attach | None) -> Session:
+    """Start the program of ``row``; the session of its caller (detached: only good for its pid).
+
+    Raises: ProgramNotFound, NotExecutable, Conflict (running, or being removed), Invalid. A container that could not start is as before.
+    """
+    held = locks.find_free(store.paths, row.id, timeout_s=_WAIT_FOR_OTHERS_S)
+    if held is None:
+        raise Conflict("start container", row.name, "it is running, or another command is working on it")
+    with held:
+        row = store.containers.get(row.id)
+        state = present_state(store.paths, row)
+        if row.state not in {"created", "exited"} and state.status in {"running", "paused"}:
+            raise Conflict("start container", row.name, f"it is {state.status}")
+        if row.state in {"creating", "removing"}:
+            raise Conflict("start container", row.name, f"it is {row.state}")
+        started = _Start(store, row, attach)
+        with Undo() as undo:
+            running = started.run(held, undo)
+            undo.keep()
+    return _session(store, row, running, tty=started.options.tty)
+
+
+def _session(store: Store, row: ContainerRow, running: Running, *, tty: bool) -> Session:
+    """The caller's hold on what was started."""
+
+    def wait() -> int:
+        try:
+            code = running.wait().exit_code
+        except Internal:  # the keeper that we talk to was killed; its twin still writes the exit record
+            code = wait_for_end(store, row.id)
+        running.close()
+        finish(store, row.id)
+        return code
+
+    return Session(
+        pid=running.pid,
+        start_time=start_time(running.pid) or 0,
+        wait=wait,
+        close=running.close,
+        stdin_fd=running.stdin_fd,
+        is_terminal=tty,
+    )
+
+
+class _Start:
+    """One start under way."""
+
+    def __init__(self, store: Store, row: ContainerRow, attach: Attach | None) -> None:
+        self.store = store
+        self.row = row
+        self.attach = attach
+        self.record: dict[str, Any] = loads(row.config, what="container record")
+        self.options: ContainerOptions = options_from(self.record["options"])
+        self.directory = container_dir(store.paths, row.id)
+
+    def run(self, held: Fd, undo: Undo) -> Running:
+        """Do it; every step that the row does not account for pushes its undoing."""
+        store, row = self.store, self.row
+        around = look_around(store, row.id, self.options)
+        rootfs = rootfs_of(store, row.id, self.options)
+        spec = self.specification(around, rootfs)
+        durable = not row.auto_remove
+        store.containers.update(row.id, state="starting", pid=0, started_ns=time.time_ns(), durable=False)
+        undo.push(lambda: store.containers.update(row.id, state=row.state, durable=False))
+        _forget_last_run(self.directory)
+        cgroup = self.make_cgroup(spec, undo)
+        with Fd(os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as place:
+            running = self.launch(
+                spec, rootfs, around, cgroup=cgroup, place=place.fileno(), lock_fd=held.fileno()
+            )
+        store.containers.update(
+            row.id,
+            state="running",
+            pid=running.pid,
+            start_time=start_time(running.pid) or 0,
+            boot_id=boot_id(),
+            durable=durable,
+        )
+        return running
+
+    def specification(self, around: Surroundings, rootfs: RootFs) -> dict[str, Any]:
+        """The OCI specification, after looking the user up in the image's own files."""
+        from casemate.engine.life.etc import write_etc_files  # noqa: PLC0415 - beside its only use
+
+        record, options = self.record, self.options
+        with root_view(rootfs) as view:
+            user = resolve_user(record["user"], view, groups=options.groups)
+        wall = confinement(options, all_capabilities=around.all_capabilities)
+        etc = write_etc_files(self.directory, record, options, around)
+        return build_spec(record, options, wall=wall, user=user, around=around, etc_mounts=etc)
+
+    def make_cgroup(self, spec: dict[str, Any], undo: Undo) -> Cgroup:
+        """The container's control group with its limits."""
+        from casemate.cgroups.manager import open_manager  # noqa: PLC0415 - beside its only use
+
+        manager = open_manager(rootless=os.geteuid() != 0)
+        cgroup = manager.create(cgroup_path(self.row.id))
+        undo.push(cgroup.remove)
+        unenforced = cgroup.apply(spec["linux"]["resources"])
+        if unenforced != self.record.get("unenforced", []):
+            self.record["unenforced"] = unenforced
+        return cgroup
+
+    def launch(  # noqa: PLR0913 - the parts of one request
+        self,
+        spec: dict[str, Any],
+        rootfs: RootFs,
+        around: Surroundings,
+        *,
+        cgroup: Cgroup,
+        place: int,
+        lock_fd: int,
+    ) -> Running:
+        """Hand everything to the runtime."""
+        options, store = self.options, self.store
+        listen = _listen(store, self.row.id)
+        pidfile = os.open("pid", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=place)
+        with listen, Fd(pidfile):
+            keeper = KeeperOptions(
+                exit_dir_fd=place,
+                log_dir_fd=place,
+                lock_fd=lock_fd,
+                listen_fd=listen.fileno(),
+                pidfile_fd=pidfile,
+                log_max_bytes=options.log_max_bytes or LOG_MAX_BYTES,
+                log_files=options.log_files or LOG_FILES,
+                exit_argv=self.exit_argv(),
+            )
+            wall = confinement(options, all_capabilities=around.all_capabilities)
+            request = ContainerRequest(
+                self.row.id,
+                spec,
+                rootfs,
+                cgroup=cgroup,
+                stdio=stdio_of(self.attach, tty=options.tty, interactive=options.interactive),
+                keeper=keeper,
+                seccomp_cache_dir=f"{store.paths.cache}/seccomp",
+                landlock=wall.landlock,
+                id_map=around.id_map,
+            )
+            return start_program(request)
+
+    def exit_argv(self) -> list[str]:
+        """What the keeper runs at the end: nobody else removes a detached --rm container. An attached caller does it itself."""
+        if not self.row.auto_remove or self.attach is not None:
+            return []
+        paths = self.store.paths
+        return [
+            sys.executable,
+            "-I",
+            "-m",
+            "casemate.engine.cleanup",
+            paths.root,
+            paths.run_root,
+            self.row.id,
+        ]
+
+
+def stdio_of(attach: Attach | None, *, tty: bool, interactive: bool) -> Stdio:
+    """Streams of a program: its output goes to the log and, when attached, to the caller's descriptors."""
+    size = (attach.rows, attach.columns) if attach is not None and attach.rows and attach.columns else None
+    return Stdio(
+        tty=tty,
+        stdin="pipe" if interactive else "null",
+        client_out=attach.stdout_fd if attach is not None else None,
+        client_err=attach.stderr_fd if attach is not None and not tty else None,
+        console_size=size if tty else None,
+    )
+
+
+def _listen(store: Store, container_id: str) -> Fd:
+    """The socket that later callers attach by."""
+    directory = attach_dir(store)
+    try:
+        fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    with Fd(fd) as place:
+        try:
+            os.unlink(container_id, dir_fd=place.fileno())
+        except FileNotFoundError:
+            pass
+        return listen_seqpacket(place.fileno(), container_id)
+
+
+def attach_dir(store: Store) -> str:
+    """Where the sockets of running containers are."""
+    return f"{store.paths.run_root}/attach"
+
+
+def _forget_last_run(directory: str) -> None:
+    """Remove the exit record and pid of an earlier run; its log stays, as docker's does."""
+    for name in ("exit", "exit.tmp", "pid"):
+        try:
+            os.unlink(f"{directory}/{name}")
+        except FileNotFoundError:
+            continue

@@ -1,8 +1,9 @@
 """The option parser: a verb of the table and an argument vector in, values and operands out.
 
-Grammar of docker (pflag): ``--flag value``, ``--flag=value``, ``-f value``, ``-fvalue``, ``-f=value``, grouped shorts
-(``-itd``, ``-itp8080:80``), ``--bool=false``, repeated options, ``--`` ends options, ``-`` is an operand. A verb with
-``stop_at_operand`` ends options at its first operand, because what follows belongs to the program in the container.
+Grammar of docker (pflag): ``--flag value``, ``--flag=value``, ``-f value``, ``-fvalue``, ``-f=value``,
+grouped shorts (``-itd``, ``-itp8080:80``), ``--bool=false``, repeated options, ``--`` ends options, ``-``
+is an operand. A verb with ``stop_at_operand`` ends options at its first operand, because what follows
+belongs to the program in the container.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ FALSE_WORDS = ("0", "f", "F", "false", "FALSE", "False")
 
 
 class Parsed:
-    """What was typed: ``values`` by option name (a list when the option repeats) and ``operands``; ``path`` is how the verb was typed."""
+    """What was typed: ``values`` by option name (a list when the option repeats) and ``operands``.
+
+    ``path`` is how the verb was typed.
+    """
 
     __slots__ = ("operands", "path", "values", "verb")
 

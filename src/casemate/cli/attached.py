@@ -1,11 +1,13 @@
-"""Staying with a program: keys and input go in, signals and window sizes are passed on, its exit code comes out.
+"""Staying with a program: keys and input go in, signals and window sizes are passed on.
+
+Its exit code comes out.
 
 Output is no concern here: the container's keeper writes it straight to our stdout and stderr.
 """
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # the C module has no stub
 import os
 import select
 
@@ -15,7 +17,7 @@ from casemate.cli.detachkeys import DEFAULT_SEQUENCE, DetachKeys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import FrameType
+    from types import FrameType, TracebackType
 
     from casemate.engine.life.session import Session
 
@@ -30,9 +32,21 @@ IMPATIENT = 3
 class Attached:
     """One stay. ``tty``: the program has a terminal. ``stdin``: our input is its input."""
 
-    __slots__ = ("backlog", "detach_keys", "detached", "interrupts", "name", "session", "sig_proxy", "stdin", "tty")
+    __slots__ = (
+        "backlog",
+        "detach_keys",
+        "detached",
+        "interrupts",
+        "name",
+        "session",
+        "sig_proxy",
+        "stdin",
+        "tty",
+    )
 
-    def __init__(self, session: Session, *, name: str, tty: bool, stdin: bool, sig_proxy: bool = True) -> None:
+    def __init__(
+        self, session: Session, *, name: str, tty: bool, stdin: bool, sig_proxy: bool = True
+    ) -> None:
         self.session = session
         self.name = name
         self.tty = tty
@@ -49,7 +63,10 @@ class Attached:
             self.detach_keys = DetachKeys(sequence)
 
     def stay(self) -> int:
-        """Return the program's exit code, or 0 after the detach keys. The terminal is as before on every way out."""
+        """Return the program's exit code, or 0 after the detach keys.
+
+        The terminal is as before on every way out.
+        """
         raw = self.tty and self.stdin and streams.is_terminal(STDIN)
         before = self._take_signals()
         try:
@@ -74,7 +91,7 @@ class Attached:
 
     def _pump(self) -> None:
         """Pass input on until it ends, the program ends, or the user detaches."""
-        with _EndOf(self.session.pid) as end:
+        with _EndOf(self.session) as end:
             poller = select.poll()
             poller.register(end, select.POLLIN)
             for ready in self._events(poller):
@@ -85,7 +102,9 @@ class Attached:
         """Yield the descriptors that are ready; listens to stdin only while nothing waits to be passed on."""
         target = self.session.stdin_fd
         while target is not None:
-            source, mask, other = (target, select.POLLOUT, STDIN) if self.backlog else (STDIN, select.POLLIN, target)
+            source, mask, other = (
+                (target, select.POLLOUT, STDIN) if self.backlog else (STDIN, select.POLLIN, target)
+            )
             _forget(poller, other)
             poller.register(source, mask)
             yield {fd for fd, _ in poller.poll()}
@@ -111,8 +130,7 @@ class Attached:
         except OSError:
             typed = b""  # the terminal was hung up
         if not typed:
-            if not self.tty:
-                self.session.close_stdin()
+            self.session.close_stdin()
             return False
         if self.detach_keys is not None:
             typed, self.detached = self.detach_keys.feed(typed)
@@ -140,34 +158,45 @@ class Attached:
         return before
 
     def _on_resize(self, _number: int, _frame: FrameType | None) -> None:
-        self.resize()
+        try:
+            self.resize()
+        except OSError:
+            return  # the program's terminal has gone
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self.session.signal(number)
         self.interrupts += number == _signal.SIGINT
         if self.interrupts == IMPATIENT and number == _signal.SIGINT:
-            streams.note(f"the program does not end on SIGINT; from another terminal: casemate kill {self.name}")
+            streams.note(
+                f"the program does not end on SIGINT; from another terminal: casemate kill {self.name}"
+            )
 
 
 class _EndOf:
-    """A descriptor that polls readable when the process has ended; a process that is gone already gives one that is ready."""
+    """A descriptor that polls readable when the program has ended.
 
-    __slots__ = ("fds",)
+    Ready at once for a program that is gone already.
+    """
 
-    def __init__(self, pid: int) -> None:
-        try:
-            self.fds = [os.pidfd_open(pid)]
-        except OSError:
-            reader, writer = os.pipe2(os.O_CLOEXEC)
-            os.close(writer)
-            self.fds = [reader]
+    __slots__ = ("fd",)
+
+    def __init__(self, session: Session) -> None:
+        from casemate.kernel.pidfd import open_same  # noqa: PLC0415 - only with input to pass on
+
+        found = open_same(session.pid, session.start_time)
+        if found is not None:
+            self.fd = found.detach()
+            return
+        self.fd, writer = os.pipe2(os.O_CLOEXEC)
+        os.close(writer)
 
     def __enter__(self) -> int:
-        return self.fds[0]
+        return self.fd
 
-    def __exit__(self, *_: object) -> None:
-        for fd in self.fds:
-            os.close(fd)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self.fd)
 
 
 def _forget(poller: select.poll, fd: int) -> None:

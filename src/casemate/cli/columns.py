@@ -19,4 +19,7 @@ def align(lines: Sequence[Sequence[str]]) -> str:
             if i == len(widths):
                 widths.append(NARROWEST)
             widths[i] = max(widths[i], len(cell) + PADDING)
-    return "".join("".join(cell.ljust(widths[i]) for i, cell in enumerate(cells[:-1])) + cells[-1] + "\n" for cells in lines)
+    return "".join(
+        "".join(cell.ljust(widths[i]) for i, cell in enumerate(cells[:-1])) + cells[-1] + "\n"
+        for cells in lines
+    )

@@ -30,13 +30,19 @@ def _next(before: list[str], begun: str) -> list[tuple[str, str]]:
     if not before:
         if begun[:1] == "-":
             return _option_words(table.GLOBAL_OPTIONS)
-        verbs = [(verb.name, verb.summary) for verb in table.iter_verbs() if verb.name not in table.SYSTEM_ONLY]
+        verbs = [
+            (verb.name, verb.summary) for verb in table.iter_verbs() if verb.name not in table.SYSTEM_ONLY
+        ]
         return verbs + [(noun, summary) for noun, (summary, _) in table.NOUNS.items()]
     name = before.pop(0)
     if name in table.NOUNS:
         verbs_of = table.NOUNS[name][1]
         if not before:
-            return [(key, verb.summary) for key, target in verbs_of.items() if (verb := table.load(target)) is not None]
+            return [
+                (key, verb.summary)
+                for key, target in verbs_of.items()
+                if (verb := table.load(target)) is not None
+            ]
         name = verbs_of.get(before.pop(0), "")
     verb = table.load(name)
     return _of_verb(verb, before, begun) if verb is not None else []
@@ -67,7 +73,9 @@ def _of_verb(verb: Verb, before: list[str], begun: str) -> list[tuple[str, str]]
     if begun[:2] == "--" and "=" in begun:
         name = begun[2:].partition("=")[0]
         option = next((option for option in options if option.name == name), None)
-        return [(f"--{name}={word}", meaning) for word, meaning in _values(option.completes)] if option else []
+        return (
+            [(f"--{name}={word}", meaning) for word, meaning in _values(option.completes)] if option else []
+        )
     if begun[:1] == "-":
         return [*_option_words(options), ("--help", "Print usage")]
     if verb.most is not None and operands >= verb.most:
@@ -90,7 +98,9 @@ def _wants_value(options: Sequence[Option], word: str) -> Option | None:
 
 def _option_words(options: Sequence[Option]) -> list[tuple[str, str]]:
     words = [(f"--{option.name}", option.help) for option in options if not option.hidden]
-    return words + [(f"-{option.short}", option.help) for option in options if option.short and not option.hidden]
+    return words + [
+        (f"-{option.short}", option.help) for option in options if option.short and not option.hidden
+    ]
 
 
 def _values(source: str | tuple[str, ...]) -> list[tuple[str, str]]:
@@ -103,7 +113,7 @@ def _values(source: str | tuple[str, ...]) -> list[tuple[str, str]]:
     if source == "verb":
         return _next([], "")
     if source == "signal":
-        import _signal  # noqa: PLC0415 - only here
+        import _signal  # type: ignore[import-not-found]  # noqa: PLC0415 - only here
 
         return [(name[3:], "") for name in dir(_signal) if name.startswith("SIG") and name[3] != "_"]
     return list(_names(source)) if source else []
@@ -122,7 +132,11 @@ def _names(source: str) -> Iterator[tuple[str, str]]:
                     for row in image.summary():
                         yield f"{row['Repository']}:{row['Tag']}", row["Size"]
             if source != "image":
-                states = {"running": ("running",), "paused": ("paused",), "stopped": ("created", "exited")}.get(source)
+                states = {
+                    "running": ("running",),
+                    "paused": ("paused",),
+                    "stopped": ("created", "exited"),
+                }.get(source)
                 for box in engine.containers.list(all=True):
                     if states is None or box.state in states:
                         yield box.name, box.state

@@ -7,7 +7,10 @@ DEFAULT_SEQUENCE = bytes((CTRL_P, CTRL_Q))
 
 
 class DetachKeys:
-    """Finds the sequence in what is typed; keys that only began it are passed on. Source: moby/term EscapeProxy."""
+    """Finds the sequence in what is typed; keys that only began it are passed on.
+
+    Source: moby/term EscapeProxy.
+    """
 
     __slots__ = ("held", "sequence")
 
@@ -16,7 +19,10 @@ class DetachKeys:
         self.held = b""
 
     def feed(self, typed: bytes) -> tuple[bytes, bool]:
-        """Return what to pass on of ``typed``, and whether the sequence was completed (what followed it is dropped)."""
+        """Return what to pass on of ``typed``.
+
+        And whether the sequence was completed (what followed it is dropped).
+        """
         if not self.sequence:
             return typed, False
         passed = b""

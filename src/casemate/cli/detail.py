@@ -10,11 +10,27 @@ if TYPE_CHECKING:
     from typing import Any
 
 # keys below which the keys are data
-MAPS = ("Labels", "Ports", "Networks", "Volumes", "ExposedPorts", "Sysctls", "Tmpfs", "Annotations", "Options", "Config", "Data", "Casemate")
+MAPS = (
+    "Labels",
+    "Ports",
+    "Networks",
+    "Volumes",
+    "ExposedPorts",
+    "Sysctls",
+    "Tmpfs",
+    "Annotations",
+    "Options",
+    "Config",
+    "Data",
+    "Casemate",
+)
 
 
 def show_documents(documents: Sequence[dict[str, Any]], layout: str) -> None:
-    """Write documents: an indented JSON array, ``json`` a compact one, else one line of the template for each."""
+    """Write documents: an indented JSON array, ``json`` a compact one.
+
+    Else one line of the template for each.
+    """
     if layout in ("", "json"):
         put(as_json(documents, compact=layout == "json"))
         return
@@ -49,6 +65,9 @@ def open_maps(value: Any, *, is_map: bool = False) -> Any:
     from casemate.cli.template.evaluate import OpenMap  # noqa: PLC0415 - only with a template
 
     if isinstance(value, dict):
-        converted = {key: open_maps(item, is_map=key in MAPS and isinstance(item, dict) and key != "Config") for key, item in value.items()}
+        converted = {
+            key: open_maps(item, is_map=key in MAPS and isinstance(item, dict) and key != "Config")
+            for key, item in value.items()
+        }
         return OpenMap(converted) if is_map else converted
     return [open_maps(item) for item in value] if isinstance(value, list) else value

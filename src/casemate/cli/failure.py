@@ -1,9 +1,9 @@
 """How failures are shown and which exit code they give.
 
-    casemate: cannot pull image debian:bookwrm
-      why: the registry has no tag bookwrm
-      fix: did you mean bookworm?
-      code: E-NOT-FOUND
+casemate: cannot pull image debian:bookwrm
+  why: the registry has no tag bookwrm
+  fix: did you mean bookworm?
+  code: E-NOT-FOUND
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ def _labelled(label: str, text: str) -> list[str]:
 
 
 def exit_code(error: CasemateError, verb: Verb | None) -> int:
-    """Return the exit code: the program's fault keeps its own (126, 127), usage errors state theirs, else the verb decides."""
+    """Return the exit code: the program's fault keeps its own (126, 127), usage errors state theirs.
+
+    Else the verb decides.
+    """
     from casemate.cli.usage import UsageError  # noqa: PLC0415 - only on the failing path
 
     if isinstance(error, (UsageError, NotExecutable, ProgramNotFound)):
@@ -68,7 +71,11 @@ def from_os_error(error: OSError, path: str) -> CasemateError:
     category = categories.get(error.errno or 0, errors.Internal)
     subject = error.filename if isinstance(error.filename, str) else ""
     call = getattr(error, "call", "")
-    why = (error.strerror or str(error)).lower() if not call else f"{call}: {(error.strerror or str(error)).lower()}"
+    why = (
+        (error.strerror or str(error)).lower()
+        if not call
+        else f"{call}: {(error.strerror or str(error)).lower()}"
+    )
     return category(path, subject, why, hint="casemate doctor checks this host")
 
 
@@ -76,4 +83,8 @@ def unexpected(error: BaseException, path: str) -> CasemateError:
     """Return a fault of casemate itself as an error that says so."""
     from casemate.errors import Internal  # noqa: PLC0415 - only on the failing path
 
-    return Internal(path, why=f"{type(error).__name__}: {error}", hint=f"please report it, with the output of: casemate -D {path} ...")
+    return Internal(
+        path,
+        why=f"{type(error).__name__}: {error}",
+        hint=f"please report it, with the output of: casemate -D {path} ...",
+    )

@@ -36,7 +36,9 @@ def _verb_help(verb: Verb, path: str) -> str:
     names = [spelling for spelling in spellings(verb) if spelling != path]
     if names:
         blocks.append(f"{_title('Aliases:')}\n  " + ", ".join(f"casemate {name}" for name in (path, *names)))
-    options = sorted((option for option in verb.options() if not option.hidden), key=lambda option: option.name)
+    options = sorted(
+        (option for option in verb.options() if not option.hidden), key=lambda option: option.name
+    )
     if options:
         blocks.append(_title("Options:") + "\n" + "\n".join(_option_lines(options)))
     if verb.examples:
@@ -48,7 +50,11 @@ def spellings(verb: Verb) -> list[str]:
     """Return every way to type a verb, the shortest first: ``ps``, ``container ls``, ..."""
     own = [table.verb_path(verb)]
     for noun, (_, verbs) in table.NOUNS.items():
-        own += [f"{noun} {name}" for name, target in verbs.items() if target == verb.name and f"{noun} {name}" not in own]
+        own += [
+            f"{noun} {name}"
+            for name, target in verbs.items()
+            if target == verb.name and f"{noun} {name}" not in own
+        ]
     return own
 
 
@@ -103,7 +109,10 @@ def _title(text: str) -> str:
 
 
 def two_columns(left: str, right: str, width: int) -> str:
-    """Return ``left`` padded to ``width`` and ``right`` wrapped beside it (below it when ``left`` is too long)."""
+    """Return ``left`` padded to ``width`` and ``right`` wrapped beside it.
+
+    (below it when ``left`` is too long).
+    """
     body = wrapped(right, width)
     if len(left) >= width - 1:
         return f"{left}\n{' ' * width}{body}"

@@ -24,7 +24,9 @@ class Listing:
 
 
 def show_rows(listing: Listing, rows: Sequence[Mapping[str, str]], layout: str) -> None:
-    """Write rows to stdout as ``--format`` says: nothing or ``table``, ``json``, ``table TEMPLATE``, ``TEMPLATE``.
+    """Write rows to stdout as ``--format`` says.
+
+    Nothing or ``table``, ``json``, ``table TEMPLATE``, ``TEMPLATE``.
 
     Raises: TemplateError.
     """
@@ -54,5 +56,8 @@ def _by_template(listing: Listing, rows: Sequence[Mapping[str, str]], layout: st
 
 
 def shortened(text: str, width: int) -> str:
-    """Return at most ``width`` characters, the last an ellipsis when something was cut. Source: docker's formatter.Ellipsis."""
+    """Return at most ``width`` characters, the last an ellipsis when something was cut.
+
+    Source: docker's formatter.Ellipsis.
+    """
     return text if len(text) <= width else text[: width - 1] + "…"

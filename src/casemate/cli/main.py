@@ -1,4 +1,7 @@
-"""The ``casemate`` command: find the verb, read its line, call its module, turn failures into words and exit codes."""
+"""The ``casemate`` command: find the verb, read its line, call its module.
+
+Turn failures into words and exit codes.
+"""
 
 from __future__ import annotations
 
@@ -138,7 +141,12 @@ def _unknown(path: str, word: str, known: Sequence[str] | dict[str, str]) -> Cas
     noun = path.rpartition(" ")[0]
     see = f"casemate {noun} --help lists the commands".replace("  ", " ")
     names = [name for name in known if not name.startswith("_")]
-    return UsageError(f"find the command {word}", f"there is no command 'casemate {path}'", hint=did_you_mean(word, names, otherwise=see), exit_code=1)
+    return UsageError(
+        f"find the command {word}",
+        f"there is no command 'casemate {path}'",
+        hint=did_you_mean(word, names, otherwise=see),
+        exit_code=1,
+    )
 
 
 def _show_traceback(error: BaseException) -> None:
@@ -149,7 +157,7 @@ def _show_traceback(error: BaseException) -> None:
 
 def _die_of_broken_pipe() -> int:
     """End as programs end that write to a closed pipe: by SIGPIPE, without a word."""
-    import _signal  # noqa: PLC0415 - only on this path
+    import _signal  # type: ignore[import-not-found]  # noqa: PLC0415 - only on this path
 
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
     os.kill(os.getpid(), _signal.SIGPIPE)

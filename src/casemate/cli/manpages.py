@@ -38,10 +38,16 @@ def pages() -> dict[str, str]:
 
 def _verb_page(verb: Verb) -> str:
     path = table.verb_path(verb)
-    options = sorted((option for option in verb.options() if not option.hidden), key=lambda option: option.name)
+    options = sorted(
+        (option for option in verb.options() if not option.hidden), key=lambda option: option.name
+    )
     parts = [
         _head(f"casemate-{path.replace(' ', '-')}", verb.summary),
-        ".SH SYNOPSIS\n" + "\n.br\n".join(f".B casemate {name}\n{_escaped(verb.usage[len(verb.name) :].strip())}" for name in spellings(verb)),
+        ".SH SYNOPSIS\n"
+        + "\n.br\n".join(
+            f".B casemate {name}\n{_escaped(verb.usage[len(verb.name) :].strip())}"
+            for name in spellings(verb)
+        ),
         f".SH DESCRIPTION\n{_escaped(verb.describe or verb.summary + '.')}",
     ]
     if options:
@@ -54,7 +60,8 @@ def _verb_page(verb: Verb) -> str:
 
 def _root_page() -> str:
     verbs = "\n".join(
-        f".TP\n.BR casemate-{table.verb_path(verb).replace(' ', '-')} (1)\n{_escaped(verb.summary)}" for verb in table.iter_verbs()
+        f".TP\n.BR casemate-{table.verb_path(verb).replace(' ', '-')} (1)\n{_escaped(verb.summary)}"
+        for verb in table.iter_verbs()
     )
     return "\n".join(
         [
@@ -70,7 +77,8 @@ def _root_page() -> str:
 
 
 def _head(name: str, summary: str) -> str:
-    return f'.TH {name.upper()} 1 "" "casemate {__version__}" "casemate"\n.SH NAME\n{_escaped(name)} \\- {_escaped(summary)}'
+    title = f'.TH {name.upper()} 1 "" "casemate {__version__}" "casemate"'
+    return f"{title}\n.SH NAME\n{_escaped(name)} \\- {_escaped(summary)}"
 
 
 def _option(option: Option) -> str:
@@ -85,7 +93,9 @@ def _example(line: str, meaning: str) -> str:
 
 
 def _listed(title: str, rows: Sequence[tuple[str, str]]) -> str:
-    return f".SH {title}\n" + "\n".join(f".TP\n\\fB{_escaped(left)}\\fR\n{_escaped(right)}" for left, right in rows)
+    return f".SH {title}\n" + "\n".join(
+        f".TP\n\\fB{_escaped(left)}\\fR\n{_escaped(right)}" for left, right in rows
+    )
 
 
 def _escaped(text: str) -> str:

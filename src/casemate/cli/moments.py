@@ -7,13 +7,23 @@ import time
 from casemate.cli.usage import ValueProblem
 
 SECOND_NS = 1_000_000_000
-UNITS_NS = {"ns": 1, "us": 1000, "µs": 1000, "ms": 1_000_000, "s": SECOND_NS, "m": 60 * SECOND_NS, "h": 3600 * SECOND_NS}
+UNITS_NS = {
+    "ns": 1,
+    "us": 1000,
+    "µs": 1000,
+    "ms": 1_000_000,
+    "s": SECOND_NS,
+    "m": 60 * SECOND_NS,
+    "h": 3600 * SECOND_NS,
+}
 DIGITS = "0123456789"
 FORMS = "write for example 10m, 2026-01-02, 2026-01-02T15:04:05Z or 1700000000"
 
 
 def parse_moment(text: str, *, now_ns: int | None = None) -> int:
-    """Return ns since the epoch of a time (RFC 3339, local without a zone), seconds since the epoch, or a duration before now.
+    """Return ns since the epoch of a time (RFC 3339, local without a zone), seconds since the epoch.
+
+    Or a duration before now.
 
     Source: docker's timetypes.GetTimestamp.
     """
@@ -41,7 +51,7 @@ def _duration_ns(text: str) -> int | None:
 
 
 def _calendar_ns(text: str) -> int:
-    import datetime  # noqa: PLC0415 - only calendar times need it
+    import datetime as dt  # noqa: PLC0415 - only calendar times need it
 
     body, fraction = text, ""
     if "." in text:
@@ -49,7 +59,7 @@ def _calendar_ns(text: str) -> int:
         tail = rest.lstrip(DIGITS)
         fraction, body = rest[: len(rest) - len(tail)], body + tail
     try:
-        moment = datetime.datetime.fromisoformat(body.replace("Z", "+00:00"))
+        moment = dt.datetime.fromisoformat(body)
         if moment.tzinfo is None:
             moment = moment.astimezone()
         seconds = int(moment.timestamp())

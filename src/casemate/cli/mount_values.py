@@ -60,10 +60,12 @@ VOLUME_NAME = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-
 
 
 def volume(text: str) -> MountValue:
-    """Read ``[source:]target[:options]``; a source that is not a path is the name of a volume."""
+    """Read ``-v``: [source:]target[:options]; a source that is not a path is the name of a volume."""
     parts = text.split(":")
     if len(parts) > 3 or not all(parts):  # noqa: PLR2004 - source:target:options
-        raise ValueProblem("its form is [source:]target[:options]", "write for example $PWD:/work or data:/var/lib/app:ro")
+        raise ValueProblem(
+            "its form is [source:]target[:options]", "write for example $PWD:/work or data:/var/lib/app:ro"
+        )
     if len(parts) == 1:
         return "volume", "", _target(parts[0]), False, []
     source, target = parts[0], _target(parts[1])
@@ -79,7 +81,7 @@ def volume(text: str) -> MountValue:
 
 
 def tmpfs(text: str) -> MountValue:
-    """Read ``target[:options]``; options are those of tmpfs(5)."""
+    """Read a mount in memory: target[:options]; the options are those of tmpfs(5)."""
     target, _, rest = text.partition(":")
     words = [word for word in rest.split(",") if word]
     return "tmpfs", "", _target(target), "ro" in words, [word for word in words if word not in ("ro", "rw")]
@@ -92,15 +94,21 @@ def mount(text: str) -> MountValue:
         key, equals, value = field.partition("=")
         key = key.strip().lower()
         if key not in MOUNT_KEYS:
-            raise ValueProblem(f'there is no key "{key}"', did_you_mean(key, MOUNT_KEYS, otherwise="keys: type, source, target, readonly"))
+            raise ValueProblem(
+                f'there is no key "{key}"',
+                did_you_mean(key, MOUNT_KEYS, otherwise="keys: type, source, target, readonly"),
+            )
         if not equals and key not in ("readonly", "ro", "bind-nonrecursive", "volume-nocopy"):
             raise ValueProblem(f"{key} has no value", f"write {key}=...")
-        fields[{"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}.get(key, key)] = (
-            value if equals else "true"
-        )
+        fields[
+            {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}.get(key, key)
+        ] = value if equals else "true"
     kind = fields.pop("type", "volume")
     if kind not in MOUNT_KINDS:
-        raise ValueProblem(f'there is no type of mount "{kind}"', did_you_mean(kind, MOUNT_KINDS, otherwise="types: bind, volume, tmpfs"))
+        raise ValueProblem(
+            f'there is no type of mount "{kind}"',
+            did_you_mean(kind, MOUNT_KINDS, otherwise="types: bind, volume, tmpfs"),
+        )
     if "target" not in fields:
         raise ValueProblem("the target is missing", "write target=/path/in/the/container")
     target = _target(fields.pop("target"))
@@ -110,29 +118,40 @@ def mount(text: str) -> MountValue:
     if kind == "tmpfs" and source:
         raise ValueProblem("a tmpfs has no source", "leave source away")
     read_only = _boolean("readonly", fields.pop("readonly", "false"))
-    return kind, _source(source, kind) if source else "", target, read_only, list(_mount_options(kind, fields))
+    return (
+        kind,
+        _source(source, kind) if source else "",
+        target,
+        read_only,
+        list(_mount_options(kind, fields)),
+    )
 
 
 def _mount_options(kind: str, fields: dict[str, str]) -> Iterator[str]:
     for key, value in fields.items():
+        if key == "consistency":
+            continue
         owner = key.partition("-")[0]
-        if key != "consistency" and owner != kind:
+        if owner != kind:
             raise ValueProblem(f"{key} is for mounts of type {owner}, this one is {kind}")
-        if key == "bind-propagation":
-            yield value
-        elif key == "bind-nonrecursive":
-            if _boolean(key, value):
-                yield "bind"
-        elif key == "bind-recursive":
-            if value == "disabled":
-                yield "bind"
-        elif key == "volume-nocopy":
-            if _boolean(key, value):
-                yield "nocopy"
-        elif key == "volume-subpath":
-            yield f"subpath={value}"
-        elif owner == "tmpfs":
-            yield f"{key[6:]}={value}"
+        word = _option_word(key, value)
+        if word:
+            yield word
+
+
+def _option_word(key: str, value: str) -> str:
+    """Return the word that ``-v`` would use for a key of ``--mount``; empty when it asks for the default."""
+    if key == "bind-propagation":
+        return value
+    if key == "bind-nonrecursive":
+        return "bind" if _boolean(key, value) else ""
+    if key == "bind-recursive":
+        return "bind" if value == "disabled" else ""
+    if key == "volume-nocopy":
+        return "nocopy" if _boolean(key, value) else ""
+    if key == "volume-subpath":
+        return f"subpath={value}"
+    return f"{key.removeprefix('tmpfs-')}={value}"
 
 
 def _is_path(source: str) -> bool:
@@ -143,12 +162,16 @@ def _source(source: str, kind: str) -> str:
     """Return an absolute path for a bind mount, or a checked volume name."""
     if kind == "bind":
         if not _is_path(source):
-            raise ValueProblem("the source of a bind mount is a path", f"write ./{source} or an absolute path")
+            raise ValueProblem(
+                "the source of a bind mount is a path", f"write ./{source} or an absolute path"
+            )
         import os  # noqa: PLC0415 - a bind mount is the only value that looks at paths
 
         return os.path.abspath(os.path.expanduser(source))
     if source[0] in "_.-" or source.strip(VOLUME_NAME):
-        raise ValueProblem(f'"{source}" is neither a path nor a name of a volume', f"for a directory write ./{source}")
+        raise ValueProblem(
+            f'"{source}" is neither a path nor a name of a volume', f"for a directory write ./{source}"
+        )
     return source
 
 
@@ -172,7 +195,10 @@ def _boolean(key: str, text: str) -> bool:
 
 
 def _csv(text: str) -> Iterator[str]:
-    """Yield comma separated fields; a field may be in double quotes, a doubled quote is a quote. Source: RFC 4180."""
+    """Yield comma separated fields; a field may be in double quotes, a doubled quote is a quote.
+
+    Source: RFC 4180.
+    """
     field, quoted, i = "", False, 0
     while i < len(text):
         char = text[i]

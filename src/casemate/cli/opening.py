@@ -26,7 +26,9 @@ def container(engine: Engine, reference: str) -> Container:
         return engine.containers.get(reference)
     except NotFound as error:
         names = [known.name for known in engine.containers.list(all=True)]
-        error.hint = did_you_mean(reference, names, otherwise=error.hint or "casemate ps -a lists the containers")
+        error.hint = did_you_mean(
+            reference, names, otherwise=error.hint or "casemate ps -a lists the containers"
+        )
         raise
 
 
@@ -47,7 +49,10 @@ def hint_near_image(engine: Engine, reference: str, error: NotFound) -> None:
 
 
 def for_each(names: Sequence[str], action: Callable[[str], object]) -> int:
-    """Do ``action`` with every name; a failure is shown and the rest goes on. Return 0, or 1 when one failed."""
+    """Do ``action`` with every name; a failure is shown and the rest goes on.
+
+    Return 0, or 1 when one failed.
+    """
     from casemate.cli import failure  # noqa: PLC0415 - shown only when something fails
 
     code = 0

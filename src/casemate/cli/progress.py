@@ -9,13 +9,16 @@ from casemate.cli.streams import is_terminal, note, printable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Protocol
+    from typing import Protocol, Self
 else:
     Protocol = object
 
 
 class Shown(Protocol):
-    """What the engine reports to; a context manager. ``finish`` is called before a program gets the terminal."""
+    """What the engine reports to; a context manager.
+
+    ``finish`` is called before a program gets the terminal.
+    """
 
     def event(self, item: str, status: str, *, current: int = 0, total: int = 0) -> None:
         """Report one step; from any thread, never blocks for long."""
@@ -23,7 +26,7 @@ class Shown(Protocol):
     def finish(self) -> None:
         """Leave the terminal as it was; idempotent."""
 
-    def __enter__(self) -> Shown: ...
+    def __enter__(self) -> Self: ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -41,7 +44,7 @@ class Quiet:
     def finish(self) -> None:
         """Do nothing."""
 
-    def __enter__(self) -> Quiet:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

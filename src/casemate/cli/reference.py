@@ -49,7 +49,12 @@ def _index(verbs: Sequence[Verb]) -> str:
 
 def _page(verb: Verb) -> str:
     path = table.verb_path(verb)
-    lines = [NOTICE, f"# casemate {path}\n", f"{verb.summary}.\n", f"    casemate {path}{verb.usage[len(verb.name) :]}\n"]
+    lines = [
+        NOTICE,
+        f"# casemate {path}\n",
+        f"{verb.summary}.\n",
+        f"    casemate {path}{verb.usage[len(verb.name) :]}\n",
+    ]
     if verb.describe:
         lines.append(f"{verb.describe}\n")
     others = [f"`casemate {name}`" for name in spellings(verb) if name != path]
@@ -61,7 +66,10 @@ def _page(verb: Verb) -> str:
         lines += ["## Options\n", *_option_table(shown), ""]
     if verb.examples:
         lines.append("## Examples\n")
-        lines += [f"{meaning.capitalize() + ':' if meaning else ''}\n\n    {line}\n" for line, meaning in verb.examples]
+        lines += [
+            f"{meaning.capitalize() + ':' if meaning else ''}\n\n    {line}\n"
+            for line, meaning in verb.examples
+        ]
     absent = [option for option in options if option.refused is not None]
     if absent:
         lines += ["## docker's options that are refused\n", *_refused_table(absent), ""]
@@ -79,7 +87,11 @@ def _option_table(options: Sequence[Option]) -> list[str]:
 
 
 def _refused_table(options: Sequence[Option]) -> list[str]:
-    rows = [f"| `{option.label}` | {option.refused[0]} | {option.refused[1]} |" for option in options if option.refused]
+    rows = [
+        f"| `{option.label}` | {option.refused[0]} | {option.refused[1]} |"
+        for option in options
+        if option.refused
+    ]
     return _table(("Option", "Why", "Instead"), rows)
 
 

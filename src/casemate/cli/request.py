@@ -91,7 +91,9 @@ def container_options(parsed: Parsed) -> ContainerOptions:
 def exec_options(parsed: Parsed) -> ExecOptions:
     """Return what the line asks of another program in a container."""
     names = {"env": "env", "env-file": "env_files"}
-    given: dict[str, Any] = {field: parsed.values[option] for option, field in names.items() if option in parsed.values}
+    given: dict[str, Any] = {
+        field: parsed.values[option] for option, field in names.items() if option in parsed.values
+    }
     for option in ("detach", "interactive", "privileged", "tty"):
         given[option] = parsed.flag(option)
     for option in ("user", "workdir"):
@@ -118,10 +120,16 @@ def _mounts(parsed: Parsed) -> dict[str, Any]:
         TmpfsOption(target=target, options=[*words, "ro"] if read_only else words)
         for _, _, target, read_only, words in parsed.all("tmpfs")
     ]
-    targets = [mount.target.rstrip("/") for mount in (*mounts, *tmpfs)]
+    targets = [
+        target.rstrip("/") for target in (*(one.target for one in mounts), *(one.target for one in tmpfs))
+    ]
     for target in targets:
         if targets.count(target) > 1:
-            raise UsageError(f"mount at {target}", "two mounts have this target", hint="give each its own path in the container")
+            raise UsageError(
+                f"mount at {target}",
+                "two mounts have this target",
+                hint="give each its own path in the container",
+            )
     return {"mounts": mounts, "tmpfs": tmpfs}
 
 
@@ -155,7 +163,11 @@ def _log(parsed: Parsed) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for key, value in parsed.all("log-opt"):
         if key not in LOG_OPTIONS:
-            raise UsageError(f"use {key} for --log-opt", "casemate's log has no such option", hint="there are max-size and max-file")
+            raise UsageError(
+                f"use {key} for --log-opt",
+                "casemate's log has no such option",
+                hint="there are max-size and max-file",
+            )
         try:
             if key == "max-size":
                 given["log_max_bytes"] = size_bytes(value)
@@ -171,11 +183,19 @@ def _log(parsed: Parsed) -> dict[str, Any]:
 def _check(parsed: Parsed) -> None:
     """Refuse options that contradict each other, as docker does."""
     if parsed.flag("detach") and parsed.all("attach"):
-        raise UsageError("use --detach with --attach", "a container in the background shows nothing", hint="leave one of them away")
+        raise UsageError(
+            "use --detach with --attach",
+            "a container in the background shows nothing",
+            hint="leave one of them away",
+        )
     memory, both = parsed.get("memory"), parsed.get("memory-swap")
     if both is not None and both >= 0 and (memory is None or both < memory):
         why = "memory plus swap is less than memory" if memory is not None else "--memory is missing"
-        raise UsageError("use --memory-swap", why, hint="--memory-swap counts memory and swap together: -m 512m --memory-swap 1g")
+        raise UsageError(
+            "use --memory-swap",
+            why,
+            hint="--memory-swap counts memory and swap together: -m 512m --memory-swap 1g",
+        )
     adjust = parsed.get("oom-score-adj")
     if adjust is not None and not -1000 <= adjust <= 1000:  # noqa: PLR2004 - proc(5), oom_score_adj
         raise UsageError(f'use "{adjust}" for --oom-score-adj', "it is outside -1000 to 1000")

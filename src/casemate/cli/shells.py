@@ -84,5 +84,7 @@ def script(shell: str) -> str:
     text = {"bash": BASH, "zsh": ZSH, "fish": FISH}[shell]
     names = [name for name in table.PARTS if not name.startswith("_")]
     return (
-        text.replace("@VERBS@", " ".join([*names, *table.NOUNS])).replace("@FILES@", FILES).replace("@DIRS@", DIRECTORIES)
+        text.replace("@VERBS@", " ".join([*names, *table.NOUNS]))
+        .replace("@FILES@", FILES)
+        .replace("@DIRS@", DIRECTORIES)
     )

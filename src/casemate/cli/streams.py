@@ -1,7 +1,7 @@
 """Where words go: results on stdout, everything else on stderr; colour only where it is wanted.
 
-Descriptors are written directly: a closed or full stdout is an error of the write and not of interpreter shutdown, and names that
-are not UTF-8 pass unchanged.
+Descriptors are written directly: a closed or full stdout is an error of the write and not of interpreter
+shutdown, and names that are not UTF-8 pass unchanged.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 RED, YELLOW, GREEN, BOLD, DIM = "31", "33", "32", "1", "2"
 
 
-def write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes | bytearray) -> None:
     """Write every byte to ``fd`` (borrowed). Raises: BrokenPipeError, OSError."""
     view = memoryview(data)
     while view:
@@ -45,12 +45,19 @@ def is_terminal(fd: int) -> bool:
 
 
 def wants_colour(fd: int) -> bool:
-    """Return whether colour is wanted on ``fd``. Source: no-color.org, bixense.com/clicolors; TERM=dumb has none."""
+    """Return whether colour is wanted on ``fd``.
+
+    Source: no-color.org, bixense.com/clicolors; TERM=dumb has none.
+    """
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("CLICOLOR_FORCE", "0") != "0":
         return True
-    return is_terminal(fd) and os.environ.get("TERM", "") not in ("dumb", "") and os.environ.get("CLICOLOR") != "0"
+    return (
+        is_terminal(fd)
+        and os.environ.get("TERM", "") not in ("dumb", "")
+        and os.environ.get("CLICOLOR") != "0"
+    )
 
 
 def paint(text: str, colour: str, *, fd: int) -> str:
@@ -62,7 +69,9 @@ def printable(text: str) -> str:
     """Return ``text`` with control characters written out, so that no name can drive the user's terminal."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in "\n\t" or "\udc80" <= c <= "\udcff" else _escaped(c) for c in text)
+    return "".join(
+        c if c.isprintable() or c in "\n\t" or "\udc80" <= c <= "\udcff" else _escaped(c) for c in text
+    )
 
 
 def _escaped(character: str) -> str:

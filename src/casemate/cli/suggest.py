@@ -36,8 +36,8 @@ def distance(one: str, other: str, *, limit: int) -> int:
 def nearest(word: str, known: Sequence[str]) -> str | None:
     """Return the known word that ``word`` was most likely meant to be, or None when nothing is near.
 
-    An unfinished word (``doct``) finds its shortest completion; else one slip is allowed in a short word, and one more for every
-    three further letters.
+    An unfinished word (``doct``) finds its shortest completion; else one slip is allowed in a short word,
+    and one more for every three further letters.
     """
     starting = [candidate for candidate in known if candidate.startswith(word)] if len(word) >= SHORT else []
     if starting:

@@ -1,7 +1,10 @@
-"""The one table of verbs: the parser, ``--help``, the manual pages, completion and the reference are all made from it.
+"""The one table of verbs: the parser, ``--help``, the manual pages.
 
-``PARTS`` names, for each noun, the module under ``casemate.cli.tables`` that holds its verbs, so that a command builds the options
-of its own verb and nothing else. A verb is reached by its path: ``run``, ``container run``, ``image ls``.
+Completion and the reference are all made from it.
+
+``PARTS`` names, for each noun, the module under ``casemate.cli.tables`` that holds its verbs, so that a
+command builds the options of its own verb and nothing else. A verb is reached by its path: ``run``,
+``container run``, ``image ls``.
 """
 
 from __future__ import annotations
@@ -14,15 +17,19 @@ USAGE_ERROR = 125
 """Exit code for a bad flag or a bad value, for every verb (measured with docker 28)."""
 
 ENGINE_ERROR = 125
-"""Exit code of run, create and exec when the container never started: tells casemate's failure from the program's."""
+"""Exit code of run, create and exec when the container never started.
+
+Tells casemate's failure from the program's.
+"""
 
 
 class Option:
     """One option: what is typed, how its value is read, and what to say when it is refused.
 
-    ``kind`` is ``bool``, ``string`` or the name of a reader in ``casemate.cli.values``; ``many`` keeps every value given.
-    ``refused`` is ``(why, fix)`` for docker's options whose feature is absent: the option is recognised and explained.
-    ``completes`` names the source of dynamic completion words (see ``casemate.cli.complete``) or lists fixed words.
+    ``kind`` is ``bool``, ``string`` or the name of a reader in ``casemate.cli.values``; ``many`` keeps
+    every value given. ``refused`` is ``(why, fix)`` for docker's options whose feature is absent: the
+    option is recognised and explained. ``completes`` names the source of dynamic completion words (see
+    ``casemate.cli.complete``) or lists fixed words.
     """
 
     __slots__ = ("completes", "help", "hidden", "kind", "many", "meta", "name", "refused", "short")
@@ -57,10 +64,13 @@ class Option:
 
 
 class Verb:
-    """One verb: its options and positionals, examples, and the module under ``casemate.cli.commands`` that does it.
+    """One verb: its options and positionals, examples.
 
-    ``operands`` is (synopsis, least, most or None). ``stop_at_operand``: everything after the first operand belongs to the
-    program in the container. ``failure_code`` is the exit code when the engine refuses.
+    And the module under ``casemate.cli.commands`` that does it.
+
+    ``operands`` is (synopsis, least, most or None). ``stop_at_operand``: everything after the first
+    operand belongs to the program in the container. ``failure_code`` is the exit code when the engine
+    refuses.
     """
 
     __slots__ = (
@@ -123,8 +133,20 @@ def no_options() -> Sequence[Option]:
 
 GLOBAL_OPTIONS = (
     Option("debug", "Show a traceback below an unexpected error", short="D"),
-    Option("root", "Directory of images and containers (CASEMATE_ROOT)", kind="string", meta="DIR", completes="dir"),
-    Option("run-root", "Directory of run-time state (CASEMATE_RUN_ROOT)", kind="string", meta="DIR", completes="dir"),
+    Option(
+        "root",
+        "Directory of images and containers (CASEMATE_ROOT)",
+        kind="string",
+        meta="DIR",
+        completes="dir",
+    ),
+    Option(
+        "run-root",
+        "Directory of run-time state (CASEMATE_RUN_ROOT)",
+        kind="string",
+        meta="DIR",
+        completes="dir",
+    ),
     Option("version", "Print version information and quit", short="v"),
     Option("help", "Print usage"),
 )
@@ -216,7 +238,10 @@ SYSTEM_ONLY = ("df", "prune")
 
 
 def load(name: str) -> Verb | None:
-    """Return the verb called ``name`` (a key of ``PARTS`` or ``SYSTEM_ONLY``), importing only its part; None when absent."""
+    """Return the verb called ``name`` (a key of ``PARTS`` or ``SYSTEM_ONLY``).
+
+    Importing only its part; None when absent.
+    """
     part = "system" if name in SYSTEM_ONLY else PARTS.get(name)
     if part is None:
         return None

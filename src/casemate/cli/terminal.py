@@ -7,6 +7,7 @@ import termios
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Self
 
 IFLAG, OFLAG, CFLAG, LFLAG, CC = 0, 1, 2, 3, 6
 
@@ -23,14 +24,21 @@ class RawMode:
         self.fd = fd
         self.saved: list[int | list[bytes | int]] | None = None
 
-    def __enter__(self) -> RawMode:
+    def __enter__(self) -> Self:
         try:
             self.saved = termios.tcgetattr(self.fd)
         except termios.error:
             return self
         raw = termios.tcgetattr(self.fd)
         raw[IFLAG] &= ~(
-            termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR | termios.IGNCR | termios.ICRNL | termios.IXON
+            termios.IGNBRK
+            | termios.BRKINT
+            | termios.PARMRK
+            | termios.ISTRIP
+            | termios.INLCR
+            | termios.IGNCR
+            | termios.ICRNL
+            | termios.IXON
         )
         raw[OFLAG] &= ~termios.OPOST
         raw[LFLAG] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)

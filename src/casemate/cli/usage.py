@@ -10,11 +10,16 @@ if TYPE_CHECKING:
 
 
 class UsageError(Invalid):
-    """The command line cannot be understood: 125 for flags and values, 1 for verbs and numbers of operands, as docker does."""
+    """The command line cannot be understood.
+
+    125 for flags and values, 1 for verbs and numbers of operands, as docker does.
+    """
 
     code = "E-USAGE"
 
-    def __init__(self, doing: str, why: str, *, hint: str = "", exit_code: int = 125, usage: str = "") -> None:
+    def __init__(
+        self, doing: str, why: str, *, hint: str = "", exit_code: int = 125, usage: str = ""
+    ) -> None:
         super().__init__(doing, why=why, hint=hint)
         self.exit_code = exit_code
         self.usage = usage
@@ -61,7 +66,11 @@ def requirement(least: int, most: int | None) -> str:
         return "accepts no arguments"
     if least == most:
         return f"requires {plural(least)}"
-    return f"requires at most {plural(most)}" if not least else f"requires at least {least} and at most {plural(most)}"
+    return (
+        f"requires at most {plural(most)}"
+        if not least
+        else f"requires at least {least} and at most {plural(most)}"
+    )
 
 
 def plural(count: int) -> str:

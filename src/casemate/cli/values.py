@@ -1,11 +1,13 @@
-"""Readers of option values: a text in, a plain value out, or a ValueProblem that says what is wrong and what would be right.
+"""Readers of option values: a text in, a plain value out.
+
+Or a ValueProblem that says what is wrong and what would be right.
 
 ``READERS`` maps the ``kind`` of an option to its reader.
 """
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # the C module has no stub
 
 from casemate.cli.mount_values import mount, tmpfs, volume
 from casemate.cli.suggest import did_you_mean
@@ -67,7 +69,10 @@ def decimal(text: str, *, example: str) -> float:
 
 
 def size_bytes(text: str) -> int:
-    """Return a size in bytes; units are powers of 1024. Source: docker's units.RAMInBytes (``64m``, ``1.5g``, ``512kb``, ``1GiB``)."""
+    """Return a size in bytes; units are powers of 1024.
+
+    Source: docker's units.RAMInBytes (``64m``, ``1.5g``, ``512kb``, ``1GiB``).
+    """
     lowered = text.strip().lower()
     number = lowered.rstrip("kmgtpib ")
     unit = lowered[len(number) :].strip()
@@ -112,7 +117,8 @@ def ulimit(text: str) -> tuple[str, int, int]:
         raise ValueProblem("its form is name=soft[:hard]", "write for example nofile=1024:4096")
     if name not in ULIMITS:
         raise ValueProblem(
-            f"there is no limit called {name}", did_you_mean(name, ULIMITS, otherwise=f"known: {', '.join(ULIMITS)}")
+            f"there is no limit called {name}",
+            did_you_mean(name, ULIMITS, otherwise=f"known: {', '.join(ULIMITS)}"),
         )
     soft_text, colon, hard_text = limits.partition(":")
     soft = -1 if soft_text == "unlimited" else integer(soft_text)
@@ -144,7 +150,9 @@ def sysctl(text: str) -> tuple[str, str]:
     """Return (name, value) of a kernel parameter."""
     name, equals, value = text.partition("=")
     if not name or not equals:
-        raise ValueProblem("its form is name=value", "write for example net.ipv4.ip_unprivileged_port_start=0")
+        raise ValueProblem(
+            "its form is name=value", "write for example net.ipv4.ip_unprivileged_port_start=0"
+        )
     return name, value
 
 
@@ -224,7 +232,16 @@ def restart_policy(text: str) -> str:
 def security_option(text: str) -> str:
     """Return a security option in docker's form ``key=value`` (old ``key:value``) or a bare word."""
     key, separator, value = text.partition("=") if "=" in text else text.partition(":")
-    known = ("no-new-privileges", "seccomp", "apparmor", "label", "systempaths", "mask", "unmask", "proc-opts")
+    known = (
+        "no-new-privileges",
+        "seccomp",
+        "apparmor",
+        "label",
+        "systempaths",
+        "mask",
+        "unmask",
+        "proc-opts",
+    )
     if key not in known:
         raise ValueProblem(f"there is no security option {key}", did_you_mean(key, known))
     return f"{key}={value}" if separator else key
@@ -244,7 +261,9 @@ def signal_number(text: str) -> int:
         return number + (int(offset) * sign if offset.isdigit() else 0)
     if not isinstance(number, int) or plus or base.startswith("_"):
         names = [known[3:] for known in dir(_signal) if known.startswith("SIG") and known[3:4] != "_"]
-        raise ValueProblem(f"there is no signal {text}", did_you_mean(name, names, otherwise="for example TERM, KILL, 9"))
+        raise ValueProblem(
+            f"there is no signal {text}", did_you_mean(name, names, otherwise="for example TERM, KILL, 9")
+        )
     return number
 
 

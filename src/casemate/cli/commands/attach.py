@@ -22,7 +22,11 @@ def run(parsed: Parsed) -> int:
         rows, columns = terminal.size(1, 0, 2) if tty else (0, 0)
         session = box.attach(Attach(stdin=stdin, stderr_fd=None if tty else 2, rows=rows, columns=columns))
         stay = Attached(
-            session, name=box.name, tty=tty, stdin=stdin, sig_proxy=parsed.values.get("sig-proxy", True) and not (tty and stdin)
+            session,
+            name=box.name,
+            tty=tty,
+            stdin=stdin,
+            sig_proxy=parsed.values.get("sig-proxy", True) and not (tty and stdin),
         )
         stay.use_detach_keys(parsed.get("detach-keys"))
         return stay.stay()

@@ -17,7 +17,11 @@ def run(parsed: Parsed) -> int:
     """Make an image from Debian's packages and print its id."""
     given: dict[str, Any] = {
         name: value
-        for name, value in (("suite", parsed.get("suite")), ("mirror", parsed.get("mirror")), ("packages", parsed.all("package")))
+        for name, value in (
+            ("suite", parsed.get("suite")),
+            ("mirror", parsed.get("mirror")),
+            ("packages", parsed.all("package")),
+        )
         if value
     }
     with progress_for(quiet=False) as progress, open_engine(progress) as engine:

@@ -12,5 +12,10 @@ if TYPE_CHECKING:
 
 def run(parsed: Parsed) -> int:
     """Print the candidates for the last word; the words before it are the line so far."""
-    put("".join(f"{word}\t{meaning}\n" if meaning else f"{word}\n" for word, meaning in candidates(parsed.operands)))
+    put(
+        "".join(
+            f"{word}\t{meaning}\n" if meaning else f"{word}\n"
+            for word, meaning in candidates(parsed.operands)
+        )
+    )
     return 0

@@ -19,7 +19,10 @@ def run(parsed: Parsed) -> int:
     shell = parsed.operands[0]
     if shell not in SHELLS:
         raise UsageError(
-            f"complete for {shell}", f"shells are {', '.join(SHELLS)}", hint=did_you_mean(shell, SHELLS), exit_code=1
+            f"complete for {shell}",
+            f"shells are {', '.join(SHELLS)}",
+            hint=did_you_mean(shell, SHELLS),
+            exit_code=1,
         )
     put(script(shell))
     return 0

@@ -18,7 +18,12 @@ def run(parsed: Parsed) -> int:
     path = " ".join(parsed.operands)
     if path and not is_command(parsed.operands):
         names = [*(name for name in table.PARTS if name[:1] != "_"), *table.NOUNS]
-        raise UsageError(f"show help of {path}", "there is no such command", hint=did_you_mean(parsed.operands[0], names), exit_code=1)
+        raise UsageError(
+            f"show help of {path}",
+            "there is no such command",
+            hint=did_you_mean(parsed.operands[0], names),
+            exit_code=1,
+        )
     put(help_text(path))
     return 0
 

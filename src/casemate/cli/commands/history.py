@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from casemate.cli.listing import Listing, show_rows, shortened
+from casemate.cli.listing import Listing, shortened, show_rows
 from casemate.cli.opening import image, open_engine
 from casemate.cli.streams import put
 
@@ -25,7 +25,10 @@ SHORT_STEP = 45
 def run(parsed: Parsed) -> int:
     """List the steps that made an image, newest first."""
     with open_engine() as engine:
-        rows = [{key: str(value) for key, value in step.items()} for step in image(engine, parsed.operands[0]).history()]
+        rows = [
+            {key: str(value) for key, value in step.items()}
+            for step in image(engine, parsed.operands[0]).history()
+        ]
     for row in rows:
         row.setdefault("CreatedSince", row.get("Created", ""))
         if not parsed.flag("no-trunc"):

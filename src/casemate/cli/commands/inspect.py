@@ -30,8 +30,8 @@ def run(parsed: Parsed) -> int:
                 missing.append(error)
     if documents or not parsed.text("format"):
         show_documents(documents, parsed.text("format"))
-    for error in missing:
-        failure.show(error)
+    for absent in missing:
+        failure.show(absent)
     return 1 if missing else 0
 
 
@@ -49,8 +49,12 @@ def _document(engine: Engine, name: str, kind: str) -> dict[str, Any]:
         return engine.images.get(name).inspect()
     except NotFound:
         known = [box.name for box in engine.containers.list(all=True)]
-        known += [f"{row['Repository']}:{row['Tag']}" for one in engine.images.list() for row in one.summary()]
+        known += [
+            f"{row['Repository']}:{row['Tag']}" for one in engine.images.list() for row in one.summary()
+        ]
         raise NotFound(
-            "inspect", name, "there is no container and no image of this name",
+            "inspect",
+            name,
+            "there is no container and no image of this name",
             hint=did_you_mean(name, known, otherwise="casemate ps -a and casemate images list what there is"),
         ) from None

@@ -16,7 +16,12 @@ def run(parsed: Parsed) -> int:
     """Read images from an archive and print their names."""
     source = parsed.text("input")
     if not source and is_terminal(0):
-        raise UsageError("load images from a terminal", "stdin is the keyboard", hint="give a file: casemate load -i FILE", exit_code=1)
+        raise UsageError(
+            "load images from a terminal",
+            "stdin is the keyboard",
+            hint="give a file: casemate load -i FILE",
+            exit_code=1,
+        )
     with progress_for(quiet=parsed.flag("quiet")) as progress, open_engine(progress) as engine:
         images = engine.images.load(source or 0)
         progress.finish()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from casemate.cli.filters import filters
-from casemate.cli.listing import SHORT_COMMAND, SHORT_ID, Listing, show_rows, shortened
+from casemate.cli.listing import SHORT_COMMAND, SHORT_ID, Listing, shortened, show_rows
 from casemate.cli.opening import open_engine
 from casemate.cli.streams import put
 

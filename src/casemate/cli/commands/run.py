@@ -46,7 +46,11 @@ def create(engine: Engine, image: str, options: ContainerOptions) -> Container:
 
 
 def _stay(container: Container, parsed: Parsed, options: ContainerOptions) -> int:
-    wanted = [stream.lower() for stream in parsed.all("attach")] or ["stdout", "stderr", *(["stdin"] if options.interactive else [])]
+    wanted = [stream.lower() for stream in parsed.all("attach")] or [
+        "stdout",
+        "stderr",
+        *(["stdin"] if options.interactive else []),
+    ]
     stdin = "stdin" in wanted
     rows, columns = terminal.size(1, 0, 2) if options.tty else (0, 0)
     session = container.start(
@@ -61,7 +65,11 @@ def _stay(container: Container, parsed: Parsed, options: ContainerOptions) -> in
     if session is None:
         return 0
     stay = Attached(
-        session, name=container.name, tty=options.tty, stdin=stdin, sig_proxy=parsed.values.get("sig-proxy", True)
+        session,
+        name=container.name,
+        tty=options.tty,
+        stdin=stdin,
+        sig_proxy=parsed.values.get("sig-proxy", True),
     )
     stay.use_detach_keys(parsed.get("detach-keys"))
     return stay.stay()
@@ -70,7 +78,12 @@ def _stay(container: Container, parsed: Parsed, options: ContainerOptions) -> in
 def require_terminal(*, tty: bool, stdin: bool) -> None:
     """Refuse a terminal for a program whose input is none. Raises: UsageError, exit code 1 as docker."""
     if tty and stdin and not streams.is_terminal(0):
-        raise UsageError("give a terminal", "the input is not a terminal", hint="leave -t away: -i alone takes a pipe or file", exit_code=1)
+        raise UsageError(
+            "give a terminal",
+            "the input is not a terminal",
+            hint="leave -t away: -i alone takes a pipe or file",
+            exit_code=1,
+        )
 
 
 def _say_network_once(engine: Engine) -> None:
@@ -80,7 +93,13 @@ def _say_network_once(engine: Engine) -> None:
     import os  # noqa: PLC0415 - only at a terminal
 
     try:
-        os.close(os.open(f"{engine.store.paths.root}/.network-explained", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        os.close(
+            os.open(
+                f"{engine.store.paths.root}/.network-explained",
+                os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC,
+                0o600,
+            )
+        )
     except OSError:
         return
     streams.note("casemate: containers see no network unless you give --network host (this is said once)")

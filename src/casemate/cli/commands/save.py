@@ -19,9 +19,15 @@ def run(parsed: Parsed) -> int:
     """Write images to one archive."""
     target, layout = parsed.text("output"), parsed.text("format", FORMATS[0])
     if layout not in FORMATS:
-        raise UsageError(f'use "{layout}" for --format', f"formats are {' and '.join(FORMATS)}", hint=did_you_mean(layout, FORMATS))
+        raise UsageError(
+            f'use "{layout}" for --format',
+            f"formats are {' and '.join(FORMATS)}",
+            hint=did_you_mean(layout, FORMATS),
+        )
     if not target and is_terminal(1):
-        raise UsageError("save an image to a terminal", "an archive is not text", hint="use -o FILE or a pipe", exit_code=1)
+        raise UsageError(
+            "save an image to a terminal", "an archive is not text", hint="use -o FILE or a pipe", exit_code=1
+        )
     with open_engine() as engine:
         try:
             engine.images.save(parsed.operands, target or 1, format=layout)

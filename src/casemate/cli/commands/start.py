@@ -20,7 +20,12 @@ def run(parsed: Parsed) -> int:
     with open_engine() as engine:
         if parsed.flag("attach") or parsed.flag("interactive"):
             if len(parsed.operands) > 1:
-                raise UsageError("start and attach several containers", "only one can have this terminal", hint="leave -a and -i away", exit_code=1)
+                raise UsageError(
+                    "start and attach several containers",
+                    "only one can have this terminal",
+                    hint="leave -a and -i away",
+                    exit_code=1,
+                )
             return _stay(engine, parsed)
 
         def start(name: str) -> None:

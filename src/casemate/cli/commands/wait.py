@@ -16,6 +16,6 @@ def run(parsed: Parsed) -> int:
 
         def act(name: str) -> None:
             code = container(engine, name).wait()
-            say(code)
+            say(str(code))
 
         return for_each(parsed.operands, act)

@@ -40,7 +40,13 @@ def run_checks() -> list[Finding]:
             finding = check()
         except Exception as error:  # noqa: BLE001 - one check must not hide the others
             name = check.__name__.replace("_", " ")
-            finding = Finding(name, WARN, f"the check failed: {type(error).__name__}: {error}", effect="not known", fix="please report it")
+            finding = Finding(
+                name,
+                WARN,
+                f"the check failed: {type(error).__name__}: {error}",
+                effect="not known",
+                fix="please report it",
+            )
         if finding is not None:
             found.append(finding)
     return found

@@ -19,7 +19,13 @@ class Finding:
 
     def as_dict(self) -> dict[str, str]:
         """Return the finding for ``--json``."""
-        return {"check": self.subject, "status": self.status, "found": self.found, "effect": self.effect, "fix": self.fix}
+        return {
+            "check": self.subject,
+            "status": self.status,
+            "found": self.found,
+            "effect": self.effect,
+            "fix": self.fix,
+        }
 
 
 def read_text(path: str) -> str | None:

@@ -34,7 +34,9 @@ def subordinate_ids() -> Finding | None:
     user = os.environ.get("USER", "$USER")
     fix = f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
     effect = "files of an image that belong to other users cannot be shown with their owners"
-    return Finding("subordinate ids", WARN, f"{count} (a container wants {FULL_RANGE})", effect=effect, fix=fix)
+    return Finding(
+        "subordinate ids", WARN, f"{count} (a container wants {FULL_RANGE})", effect=effect, fix=fix
+    )
 
 
 def id_map_helpers() -> Finding | None:
@@ -42,11 +44,30 @@ def id_map_helpers() -> Finding | None:
     if os.geteuid() == 0:
         return None
     for name in ("newuidmap", "newgidmap"):
-        path = next((f"{place}/{name}" for place in ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin") if os.path.exists(f"{place}/{name}")), "")
+        path = next(
+            (
+                f"{place}/{name}"
+                for place in ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin")
+                if os.path.exists(f"{place}/{name}")
+            ),
+            "",
+        )
         if not path:
-            return Finding(name, WARN, "missing", effect="a container has one user id only", fix="sudo apt install uidmap")
+            return Finding(
+                name,
+                WARN,
+                "missing",
+                effect="a container has one user id only",
+                fix="sudo apt install uidmap",
+            )
         if not os.stat(path).st_mode & stat.S_ISUID and not _has_file_capability(path):
-            return Finding(name, WARN, f"{path} is not privileged", effect="a container has one user id only", fix=f"sudo chmod u+s {path}")
+            return Finding(
+                name,
+                WARN,
+                f"{path} is not privileged",
+                effect="a container has one user id only",
+                fix=f"sudo chmod u+s {path}",
+            )
     return Finding("newuidmap", OK, "newuidmap and newgidmap")
 
 
@@ -72,4 +93,6 @@ def root_capabilities() -> Finding | None:
     fatal = "CAP_SYS_ADMIN" in missing
     effect = "; ".join(LOST[name] for name in missing)
     fix = "start casemate outside the sandbox that took them away (this system's supervisor decides)"
-    return Finding("capabilities", "fail" if fatal else WARN, f"missing: {', '.join(missing)}", effect=effect, fix=fix)
+    return Finding(
+        "capabilities", "fail" if fatal else WARN, f"missing: {', '.join(missing)}", effect=effect, fix=fix
+    )

@@ -8,8 +8,10 @@ from casemate.cli.doctor.finding import FAIL, OK, WARN, Finding, read_text
 
 WANTED = ("cpu", "memory", "pids")
 DELEGATE = (
-    "sudo mkdir -p /etc/systemd/system/user@.service.d && printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' "
-    "| sudo tee /etc/systemd/system/user@.service.d/delegate.conf && sudo systemctl daemon-reload, then log in again"
+    "sudo mkdir -p /etc/systemd/system/user@.service.d"
+    " && printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n'"
+    " | sudo tee /etc/systemd/system/user@.service.d/delegate.conf"
+    " && sudo systemctl daemon-reload, then log in again"
 )
 
 
@@ -22,7 +24,9 @@ def control_groups() -> Finding:
     try:
         manager = open_manager(rootless=rootless)
     except (CasemateError, OSError) as error:
-        return Finding("control groups", FAIL, str(error), effect="no limit is enforced", fix="mount /sys/fs/cgroup")
+        return Finding(
+            "control groups", FAIL, str(error), effect="no limit is enforced", fix="mount /sys/fs/cgroup"
+        )
     if manager.kind == "none":
         effect = "--memory, --cpus and --pids-limit are not enforced"
         return Finding("control groups", WARN, "none that this user may change", effect=effect, fix=DELEGATE)
@@ -31,7 +35,9 @@ def control_groups() -> Finding:
     if missing:
         effect = f"limits of {', '.join(missing)} are not enforced"
         fix = DELEGATE if rootless else "boot with cgroup_enable=" + ",".join(missing)
-        return Finding("control groups", WARN, f"{manager.kind} without {', '.join(missing)}", effect=effect, fix=fix)
+        return Finding(
+            "control groups", WARN, f"{manager.kind} without {', '.join(missing)}", effect=effect, fix=fix
+        )
     return Finding("control groups", OK, f"{manager.kind}: {' '.join(sorted(controllers))}")
 
 
@@ -41,6 +47,13 @@ def _v1_controllers() -> set[str]:
 
 
 def _v2_controllers() -> set[str]:
-    own = next((line[3:] for line in (read_text("/proc/self/cgroup") or "").splitlines() if line.startswith("0::")), "/")
-    path = "/sys/fs/cgroup/cgroup.controllers" if os.geteuid() == 0 else f"/sys/fs/cgroup{own}/cgroup.controllers"
+    own = next(
+        (line[3:] for line in (read_text("/proc/self/cgroup") or "").splitlines() if line.startswith("0::")),
+        "/",
+    )
+    path = (
+        "/sys/fs/cgroup/cgroup.controllers"
+        if os.geteuid() == 0
+        else f"/sys/fs/cgroup{own}/cgroup.controllers"
+    )
     return set((read_text(path) or "").split())

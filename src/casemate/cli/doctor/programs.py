@@ -17,14 +17,29 @@ def enter() -> Finding:
         fix = "install casemate from a wheel, or build it: python src/enter/build.py"
         return Finding("enter", FAIL, f"{path} is missing", effect="containers cannot start", fix=fix)
     if not os.access(path, os.X_OK):
-        return Finding("enter", FAIL, f"{path} may not be executed", effect="containers cannot start", fix=f"chmod +x {path}")
+        return Finding(
+            "enter",
+            FAIL,
+            f"{path} may not be executed",
+            effect="containers cannot start",
+            fix=f"chmod +x {path}",
+        )
     if os.statvfs(path).f_flag & os.ST_NOEXEC and not _memory_files_run():
-        return Finding("enter", FAIL, "it lies on a noexec file system", effect="containers cannot start", fix="install casemate elsewhere")
+        return Finding(
+            "enter",
+            FAIL,
+            "it lies on a noexec file system",
+            effect="containers cannot start",
+            fix="install casemate elsewhere",
+        )
     return Finding("enter", OK, path)
 
 
 def _memory_files_run() -> bool:
-    """Return whether programs may be executed from memory (memfd). Source: sysctl vm.memfd_noexec, Linux 6.3."""
+    """Return whether programs may be executed from memory (memfd).
+
+    Source: sysctl vm.memfd_noexec, Linux 6.3.
+    """
     return (read_text("/proc/sys/vm/memfd_noexec") or "0") != "2"
 
 
@@ -44,13 +59,21 @@ def _code_files(directory: str) -> list[str]:
     except OSError:
         return []
     return sorted(
-        name for name in names if any(line.startswith(("import ", "import\t")) for line in (read_text(f"{directory}/{name}") or "").splitlines())
+        name
+        for name in names
+        if any(
+            line.startswith(("import ", "import\t"))
+            for line in (read_text(f"{directory}/{name}") or "").splitlines()
+        )
     )
 
 
 def bootstrap_program() -> Finding:
     """Check for mmdebstrap, which makes Debian images without a registry."""
-    found = next((f"{place}/mmdebstrap" for place in os.get_exec_path() if os.access(f"{place}/mmdebstrap", os.X_OK)), "")
+    found = next(
+        (f"{place}/mmdebstrap" for place in os.get_exec_path() if os.access(f"{place}/mmdebstrap", os.X_OK)),
+        "",
+    )
     if not found:
         effect = "casemate image bootstrap cannot make Debian images"
         return Finding("mmdebstrap", WARN, "missing", effect=effect, fix="sudo apt install mmdebstrap")

@@ -20,10 +20,14 @@ def runtime_directory() -> Finding | None:
     try:
         status = os.stat(path)
     except OSError:
-        return Finding("XDG_RUNTIME_DIR", WARN, f"{path} does not exist", effect=f"{fallback} is used instead", fix=fix)
+        return Finding(
+            "XDG_RUNTIME_DIR", WARN, f"{path} does not exist", effect=f"{fallback} is used instead", fix=fix
+        )
     if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
         effect = "other users may see run-time state"
-        return Finding("XDG_RUNTIME_DIR", WARN, f"{path} is not private", effect=effect, fix=f"chmod 700 {path}")
+        return Finding(
+            "XDG_RUNTIME_DIR", WARN, f"{path} is not private", effect=effect, fix=f"chmod 700 {path}"
+        )
     return Finding("XDG_RUNTIME_DIR", OK, path)
 
 
@@ -44,4 +48,6 @@ def docker_host() -> Finding | None:
     if not value:
         return None
     effect = "casemate ignores it: containers run here, not there"
-    return Finding("DOCKER_HOST", WARN, value, effect=effect, fix="unset DOCKER_HOST, or use docker for that host")
+    return Finding(
+        "DOCKER_HOST", WARN, value, effect=effect, fix="unset DOCKER_HOST, or use docker for that host"
+    )

@@ -27,9 +27,17 @@ def store_opens() -> Finding:
             containers = len(engine.containers.list(all=True))
             images = len(engine.images.list())
     except CasemateError as error:
-        return Finding("store", FAIL, error.message, effect="no command works", fix=error.hint or "look at the directory named")
+        return Finding(
+            "store",
+            FAIL,
+            error.message,
+            effect="no command works",
+            fix=error.hint or "look at the directory named",
+        )
     except OSError as error:
-        return Finding("store", FAIL, str(error), effect="no command works", fix="look at the directory named")
+        return Finding(
+            "store", FAIL, str(error), effect="no command works", fix="look at the directory named"
+        )
     return Finding("store", OK, f"{root}: {_count(images, 'image')}, {_count(containers, 'container')}")
 
 
@@ -45,7 +53,13 @@ def file_system() -> Finding:
         fix = "set CASEMATE_ROOT to a directory on ext4, xfs or btrfs"
         return Finding("store file system", FAIL, kind, effect="overlayfs cannot write there", fix=fix)
     if kind == "tmpfs":
-        return Finding("store file system", WARN, kind, effect="images are lost at reboot", fix="set CASEMATE_ROOT to a disk")
+        return Finding(
+            "store file system",
+            WARN,
+            kind,
+            effect="images are lost at reboot",
+            fix="set CASEMATE_ROOT to a disk",
+        )
     return Finding("store file system", OK, kind)
 
 
@@ -57,7 +71,13 @@ def space() -> Finding:
     if numbers.f_files:
         found += f", {numbers.f_favail} inodes"
     if free < LOW_BYTES or (numbers.f_files and numbers.f_favail < LOW_INODES):
-        return Finding("disk space", WARN, found, effect="pulls may fail", fix="casemate system prune -a, or set CASEMATE_ROOT")
+        return Finding(
+            "disk space",
+            WARN,
+            found,
+            effect="pulls may fail",
+            fix="casemate system prune -a, or set CASEMATE_ROOT",
+        )
     return Finding("disk space", OK, found)
 
 

@@ -25,21 +25,42 @@ def stop_options() -> Sequence[Option]:
     """Return the options of stop and restart."""
     return [
         Option("signal", "Signal to send first", short="s", kind="signal", meta="SIGNAL", completes="signal"),
-        Option("timeout", "Seconds to wait before killing (-1: for ever)", short="t", kind="seconds", meta="SECONDS"),
+        Option(
+            "timeout",
+            "Seconds to wait before killing (-1: for ever)",
+            short="t",
+            kind="seconds",
+            meta="SECONDS",
+        ),
         Option("time", "The old name of --timeout", kind="seconds", meta="SECONDS", hidden=True),
     ]
 
 
 def kill_options() -> Sequence[Option]:
     """Return the options of kill."""
-    return [Option("signal", "Signal to send (default KILL)", short="s", kind="signal", meta="SIGNAL", completes="signal")]
+    return [
+        Option(
+            "signal",
+            "Signal to send (default KILL)",
+            short="s",
+            kind="signal",
+            meta="SIGNAL",
+            completes="signal",
+        )
+    ]
 
 
 def rm_options() -> Sequence[Option]:
     """Return the options of rm."""
     return [
         Option("force", "Kill a running container first", short="f"),
-        Option("link", "Remove a link", short="l", refused=("casemate has no links", "leave it away"), hidden=True),
+        Option(
+            "link",
+            "Remove a link",
+            short="l",
+            refused=("casemate has no links", "leave it away"),
+            hidden=True,
+        ),
         Option("volumes", "Remove its anonymous volumes too", short="v"),
     ]
 
@@ -58,7 +79,9 @@ def logs_options() -> Sequence[Option]:
     return [
         Option("details", "Accepted; logs have no extra details", hidden=True),
         Option("follow", "Go on until the program ends", short="f"),
-        Option("since", "Only what is newer: 2026-01-02T15:04:05Z, 1700000000, 42m", kind="moment", meta="TIME"),
+        Option(
+            "since", "Only what is newer: 2026-01-02T15:04:05Z, 1700000000, 42m", kind="moment", meta="TIME"
+        ),
         Option("tail", "Only the last N lines (all: every one)", short="n", kind="tail", meta="N"),
         Option("timestamps", "Show the time of each line", short="t"),
         Option("until", "Only what is older", kind="moment", meta="TIME"),
@@ -69,7 +92,14 @@ def ps_options() -> Sequence[Option]:
     """Return the options of ps."""
     return [
         Option("all", "Show every container (default: the running ones)", short="a"),
-        Option("filter", "Show only what fits: status=exited, name=web, label=a=b", short="f", kind="filter", meta="FILTER", many=True),
+        Option(
+            "filter",
+            "Show only what fits: status=exited, name=web, label=a=b",
+            short="f",
+            kind="filter",
+            meta="FILTER",
+            many=True,
+        ),
         Option("format", FORMAT_HELP, kind="string", meta="FORMAT", completes=("json", "table")),
         Option("last", "Show the N containers created last", short="n", kind="integer", meta="N"),
         Option("latest", "Show the container created last", short="l"),
@@ -82,9 +112,22 @@ def ps_options() -> Sequence[Option]:
 def inspect_options() -> Sequence[Option]:
     """Return the options of inspect."""
     return [
-        Option("format", "Output format: json or a Go template", short="f", kind="string", meta="FORMAT", completes=("json",)),
+        Option(
+            "format",
+            "Output format: json or a Go template",
+            short="f",
+            kind="string",
+            meta="FORMAT",
+            completes=("json",),
+        ),
         Option("size", "Show the size of a container's files", short="s"),
-        Option("type", "Kind of object: container or image", kind="object", meta="KIND", completes=("container", "image")),
+        Option(
+            "type",
+            "Kind of object: container or image",
+            kind="object",
+            meta="KIND",
+            completes=("container", "image"),
+        ),
     ]
 
 
@@ -96,7 +139,10 @@ VERBS = {
         operands=SEVERAL,
         options=start_options,
         completes="stopped",
-        examples=(("casemate start web db", "start two containers"), ("casemate start -ai job", "start and stay with it")),
+        examples=(
+            ("casemate start web db", "start two containers"),
+            ("casemate start -ai job", "start and stay with it"),
+        ),
     ),
     "stop": Verb(
         "stop",
@@ -105,7 +151,10 @@ VERBS = {
         operands=SEVERAL,
         options=stop_options,
         completes="running",
-        examples=(("casemate stop web", "stop with the image's stop signal, kill after 10 s"), ("casemate stop -t 0 web", "kill at once")),
+        examples=(
+            ("casemate stop web", "stop with the image's stop signal, kill after 10 s"),
+            ("casemate stop -t 0 web", "kill at once"),
+        ),
     ),
     "restart": Verb(
         "restart",
@@ -163,7 +212,10 @@ VERBS = {
         options=logs_options,
         completes="container",
         describe="What the program wrote on stderr is written on stderr.",
-        examples=(("casemate logs -f --tail 20 web", "the last lines, and what follows"), ("casemate logs --since 10m web", "the last ten minutes")),
+        examples=(
+            ("casemate logs -f --tail 20 web", "the last lines, and what follows"),
+            ("casemate logs --since 10m web", "the last ten minutes"),
+        ),
     ),
     "ps": Verb(
         "ps",

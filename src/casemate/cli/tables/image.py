@@ -16,18 +16,36 @@ def images_options() -> Sequence[Option]:
     return [
         Option("all", "Accepted; every image is shown", short="a"),
         Option("digests", "Show digests"),
-        Option("filter", "Show only what fits: reference=debian:*, dangling=true, label=a", short="f", kind="filter", meta="FILTER", many=True),
+        Option(
+            "filter",
+            "Show only what fits: reference=debian:*, dangling=true, label=a",
+            short="f",
+            kind="filter",
+            meta="FILTER",
+            many=True,
+        ),
         Option("format", FORMAT_HELP, kind="string", meta="FORMAT", completes=("json", "table")),
         Option("no-trunc", "Do not shorten the output"),
         Option("quiet", "Show only ids", short="q"),
-        Option("tree", "List platforms as a tree", refused=("one platform of an image is kept", "leave it away"), hidden=True),
+        Option(
+            "tree",
+            "List platforms as a tree",
+            refused=("one platform of an image is kept", "leave it away"),
+            hidden=True,
+        ),
     ]
 
 
 def pull_options() -> Sequence[Option]:
     """Return the options of pull."""
     return [
-        Option("all-tags", "Pull every tag", short="a", refused=("tags are pulled one by one", "name the tags"), hidden=True),
+        Option(
+            "all-tags",
+            "Pull every tag",
+            short="a",
+            refused=("tags are pulled one by one", "name the tags"),
+            hidden=True,
+        ),
         Option("disable-content-trust", "Accepted; content is verified by digest always", hidden=True),
         Option("platform", "Platform of the image, for example linux/arm64", kind="string", meta="PLATFORM"),
         Option("quiet", "Print only the image's name", short="q"),
@@ -45,8 +63,21 @@ def rmi_options() -> Sequence[Option]:
 def load_options() -> Sequence[Option]:
     """Return the options of load."""
     return [
-        Option("input", "Read from this file (default: stdin)", short="i", kind="string", meta="FILE", completes="file"),
-        Option("platform", "Load one platform", kind="string", refused=("one platform of an image is kept", "leave it away"), hidden=True),
+        Option(
+            "input",
+            "Read from this file (default: stdin)",
+            short="i",
+            kind="string",
+            meta="FILE",
+            completes="file",
+        ),
+        Option(
+            "platform",
+            "Load one platform",
+            kind="string",
+            refused=("one platform of an image is kept", "leave it away"),
+            hidden=True,
+        ),
         Option("quiet", "Print only names", short="q"),
     ]
 
@@ -54,9 +85,28 @@ def load_options() -> Sequence[Option]:
 def save_options() -> Sequence[Option]:
     """Return the options of save."""
     return [
-        Option("format", "docker-archive (default) or oci-archive", kind="string", meta="FORMAT", completes=("docker-archive", "oci-archive")),
-        Option("output", "Write to this file (default: stdout)", short="o", kind="string", meta="FILE", completes="file"),
-        Option("platform", "Save one platform", kind="string", refused=("one platform of an image is kept", "leave it away"), hidden=True),
+        Option(
+            "format",
+            "docker-archive (default) or oci-archive",
+            kind="string",
+            meta="FORMAT",
+            completes=("docker-archive", "oci-archive"),
+        ),
+        Option(
+            "output",
+            "Write to this file (default: stdout)",
+            short="o",
+            kind="string",
+            meta="FILE",
+            completes="file",
+        ),
+        Option(
+            "platform",
+            "Save one platform",
+            kind="string",
+            refused=("one platform of an image is kept", "leave it away"),
+            hidden=True,
+        ),
     ]
 
 
@@ -75,7 +125,13 @@ def bootstrap_options() -> Sequence[Option]:
     return [
         Option("mirror", "Where packages come from", kind="string", meta="URL"),
         Option("package", "Add a package", kind="string", meta="NAME", many=True),
-        Option("suite", "Debian release (default bookworm)", kind="string", meta="NAME", completes=("bookworm", "trixie", "sid")),
+        Option(
+            "suite",
+            "Debian release (default bookworm)",
+            kind="string",
+            meta="NAME",
+            completes=("bookworm", "trixie", "sid"),
+        ),
     ]
 
 
@@ -128,7 +184,10 @@ VERBS = {
         "Load images from an archive or stdin",
         module="load",
         options=load_options,
-        examples=(("casemate load -i app.tar", "docker-archive or oci-archive"), ("docker save app | casemate load", "from docker")),
+        examples=(
+            ("casemate load -i app.tar", "docker-archive or oci-archive"),
+            ("docker save app | casemate load", "from docker"),
+        ),
     ),
     "save": Verb(
         "save",
@@ -137,7 +196,10 @@ VERBS = {
         operands=("IMAGE [IMAGE...]", 1, None),
         options=save_options,
         completes="image",
-        examples=(("casemate save -o app.tar app:1 app:2", "two names in one archive"), ("casemate save app | docker load", "to docker")),
+        examples=(
+            ("casemate save -o app.tar app:1 app:2", "two names in one archive"),
+            ("casemate save app | docker load", "to docker"),
+        ),
     ),
     "history": Verb(
         "history",

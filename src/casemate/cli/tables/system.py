@@ -11,7 +11,16 @@ if TYPE_CHECKING:
 
 def format_options() -> Sequence[Option]:
     """Return the options of version, info and df."""
-    return [Option("format", "Output format: json or a Go template", short="f", kind="string", meta="FORMAT", completes=("json",))]
+    return [
+        Option(
+            "format",
+            "Output format: json or a Go template",
+            short="f",
+            kind="string",
+            meta="FORMAT",
+            completes=("json",),
+        )
+    ]
 
 
 def doctor_options() -> Sequence[Option]:
@@ -31,7 +40,9 @@ def docs_options() -> Sequence[Option]:
     """Return the options of the generator of manual pages and reference."""
     return [
         Option("man", "Write manual pages into this directory", kind="string", meta="DIR", completes="dir"),
-        Option("reference", "Write the reference into this directory", kind="string", meta="DIR", completes="dir"),
+        Option(
+            "reference", "Write the reference into this directory", kind="string", meta="DIR", completes="dir"
+        ),
     ]
 
 
@@ -57,7 +68,7 @@ VERBS = {
         module="doctor",
         options=doctor_options,
         aliases=("system doctor",),
-        describe="Exit code 0: everything is well; 1: something works worse than it could; 2: containers cannot run.",
+        describe="Exit code 0: all is well; 1: something works worse than it could; 2: containers cannot run.",
         examples=(("casemate doctor", "a table"), ("casemate doctor --json", "for programs")),
     ),
     "completion": Verb(

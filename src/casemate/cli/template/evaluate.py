@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from casemate.cli.suggest import nearest
 from casemate.cli.template.functions import FUNCTIONS, HEADINGS, LAZY, truth
-from casemate.cli.template.nodes import Action, Branch, Command, Field, Function, Group, Jump, Literal, Pipe, Text, Variable
+from casemate.cli.template.nodes import (
+    Action,
+    Branch,
+    Command,
+    Field,
+    Function,
+    Group,
+    Jump,
+    Literal,
+    Pipe,
+    Text,
+    Variable,
+)
 from casemate.cli.template.parser import parse
 from casemate.cli.template.problem import TemplateError
 from casemate.cli.template.show import MISSING, show, type_name
@@ -62,7 +74,10 @@ class Template:
         return _Run(self.source, value, FUNCTIONS).text(self.nodes)
 
     def headings(self, titles: Mapping[str, str]) -> str:
-        """Return the line of column titles: the template executed on the titles, with docker's header functions."""
+        """Return the line of column titles.
+
+        The template executed on the titles, with docker's header functions.
+        """
         return _Run(self.source, OpenMap(titles), HEADINGS).text(self.nodes)
 
 
@@ -174,8 +189,10 @@ class _Run:
             found = self._method(command, dot, final)
             if found is not _NOTHING:
                 return found
-            kind = "can't give argument to non-function" if not isinstance(first, Field) or not first.names else ""
-            why = f"{kind} {first}" if kind else f"{first.names[-1]} has arguments but cannot be invoked as function"  # type: ignore[attr-defined]
+            if isinstance(first, Field) and first.names:
+                why = f"{first.names[-1]} has arguments but cannot be invoked as function"
+            else:
+                why = f"can't give argument to non-function {first}"
             raise self._fail(first, why)
         return self._operand(first, dot)
 
@@ -216,7 +233,9 @@ class _Run:
                 raise self._fail(node, f"can't evaluate field {name} in type {type_name(value)}")
             if name not in value and not isinstance(value, OpenMap):
                 near = nearest(name, [str(key) for key in value])
-                hint = f"did you mean .{near}?" if near else f"there are: {', '.join(sorted(map(str, value)))}"
+                hint = (
+                    f"did you mean .{near}?" if near else f"there are: {', '.join(sorted(map(str, value)))}"
+                )
                 raise self._fail(node, f'map has no entry for key "{name}"', hint=hint)
             value = value.get(name, MISSING)
         return value
@@ -233,16 +252,26 @@ class _Run:
         least = len(fixed) - 1 if signature.variadic else len(fixed)
         if len(values) < least or (len(values) > least and not signature.variadic):
             want = f"at least {least}" if signature.variadic else str(least)
-            raise self._fail(function, f"wrong number of args for {function.name}: want {want} got {len(values)}")
-        for i, value in enumerate(values):
-            kind = fixed[min(i, len(fixed) - 1)]
-            if self.functions is FUNCTIONS and not _fits(kind, value):
-                where = nodes[i] if i < len(nodes) else command
-                raise self._fail(where, f"expected {TYPES[kind]}; found {show(value)}" if i < len(nodes) else f"wrong type for value; expected {TYPES[kind]}; got {type_name(value)}")
+            raise self._fail(
+                function, f"wrong number of args for {function.name}: want {want} got {len(values)}"
+            )
+        if self.functions is FUNCTIONS:
+            self._check_types(command, values, fixed)
         try:
             return signature.call(*values)
         except (ValueError, TypeError, AttributeError) as error:
             raise self._fail(command, f"error calling {function.name}: {error}") from None
+
+    def _check_types(self, command: Command, values: Sequence[Any], fixed: str) -> None:
+        """Refuse a value of another type than the function takes; the last type stands for all further ones."""
+        nodes = command.arguments[1:]
+        for i, value in enumerate(values):
+            kind = fixed[min(i, len(fixed) - 1)]
+            if _fits(kind, value):
+                continue
+            if i < len(nodes):
+                raise self._fail(nodes[i], f"expected {TYPES[kind]}; found {show(value)}")
+            raise self._fail(command, f"wrong type for value; expected {TYPES[kind]}; got {type_name(value)}")
 
     def _lazy(self, command: Command, name: str, dot: Any, final: Any) -> Any:
         nodes = command.arguments[1:]

@@ -39,7 +39,7 @@ def index(value: Any, *keys: Any) -> Any:
         elif value is None or value is MISSING:
             raise ValueError("index of untyped nil")
         else:
-            raise ValueError(f"can't index item of type {type_name(value)}")  # noqa: TRY004 - as above
+            raise ValueError(f"can't index item of type {type_name(value)}")
     return value
 
 
@@ -70,7 +70,7 @@ def length(value: Any) -> int:
         return len(value)
     if value is None:
         raise ValueError("len of nil pointer")
-    raise ValueError(f"len of type {type_name(value)}")  # noqa: TRY004 - as above
+    raise ValueError(f"len of type {type_name(value)}")
 
 
 def _kind(value: object) -> str:
@@ -157,7 +157,10 @@ def urlquery(*values: object) -> str:
 
 
 class Signature:
-    """A function with the Go types of its arguments, for messages: ``s`` string, ``i`` int, ``*`` anything; ``...`` repeats the last."""
+    """A function with the Go types of its arguments, for messages.
+
+    ``s`` string, ``i`` int, ``*`` anything; ``...`` repeats the last.
+    """
 
     __slots__ = ("call", "types")
 

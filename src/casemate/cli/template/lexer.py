@@ -11,17 +11,31 @@ if TYPE_CHECKING:
 SPACE = " \t\r\n"
 DIGITS = "0123456789"
 NUMBER = "0123456789abcdefABCDEFxXoOpP._"
-ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "'": "'", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
+ESCAPES = {
+    "n": "\n",
+    "t": "\t",
+    "r": "\r",
+    "\\": "\\",
+    '"': '"',
+    "'": "'",
+    "a": "\a",
+    "b": "\b",
+    "f": "\f",
+    "v": "\v",
+}
 HEX_LENGTHS = {"x": 2, "u": 4, "U": 8}
 KEYWORDS = ("if", "else", "end", "range", "with", "break", "continue", "define", "template", "block", "nil")
 
 
 class Token:
-    """A piece of a template: ``kind`` is text, open, close, field, variable, word, keyword, literal, space, end or one of ``( ) | , = := .``."""
+    """A piece of a template: ``kind`` is text, open, close, field, variable, word, keyword, literal.
+
+    Space, end or one of ``( ) | , = := .``.
+    """
 
     __slots__ = ("kind", "position", "text", "value")
 
-    def __init__(self, kind: str, text: str, position: int, value: str | float | bool | None = None) -> None:
+    def __init__(self, kind: str, text: str, position: int, value: object = None) -> None:
         self.kind = kind
         self.text = text
         self.position = position
@@ -116,7 +130,7 @@ def _value(source: str, at: int, char: str) -> Token:
         word = _word(source, at)
         _check_terminator(source, at + len(word))
         if word in ("true", "false"):
-            return Token("literal", word, at, value=word == "true")
+            return Token("literal", word, at, word == "true")
         return Token("keyword" if word in KEYWORDS else "word", word, at)
     if char.isprintable() and char.isascii():
         return Token("char", char, at)
@@ -154,7 +168,9 @@ def _shown(char: str) -> str:
 
 def _number(source: str, at: int) -> Token:
     end = at + 1
-    while end < len(source) and (source[end] in NUMBER or (source[end] in "+-" and source[end - 1] in "eEpP")):
+    while end < len(source) and (
+        source[end] in NUMBER or (source[end] in "+-" and source[end - 1] in "eEpP")
+    ):
         end += 1
     text = source[at:end]
     try:

@@ -112,7 +112,9 @@ class Pipe(Node):
 
     __slots__ = ("assign", "commands", "variables")
 
-    def __init__(self, position: int, variables: Sequence[str], commands: Sequence[Command], *, assign: bool) -> None:
+    def __init__(
+        self, position: int, variables: Sequence[str], commands: Sequence[Command], *, assign: bool
+    ) -> None:
         super().__init__(position)
         self.variables = tuple(variables)
         self.commands = tuple(commands)
@@ -138,7 +140,9 @@ class Branch(Node):
 
     __slots__ = ("body", "kind", "orelse", "pipe")
 
-    def __init__(self, position: int, kind: str, pipe: Pipe, *, body: Sequence[Node], orelse: Sequence[Node]) -> None:
+    def __init__(
+        self, position: int, kind: str, pipe: Pipe, *, body: Sequence[Node], orelse: Sequence[Node]
+    ) -> None:
         super().__init__(position)
         self.kind = kind
         self.pipe = pipe

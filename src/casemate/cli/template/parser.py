@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from casemate.cli.template.functions import NAMES
 from casemate.cli.template.lexer import Token, line_of, tokens
-from casemate.cli.template.nodes import Action, Branch, Command, Field, Function, Group, Jump, Literal, Pipe, Text, Variable
+from casemate.cli.template.nodes import (
+    Action,
+    Branch,
+    Command,
+    Field,
+    Function,
+    Group,
+    Jump,
+    Literal,
+    Pipe,
+    Text,
+    Variable,
+)
 from casemate.cli.template.problem import TemplateError
 
 TYPE_CHECKING = False
@@ -40,7 +52,10 @@ class _Parser:
         return nodes
 
     def _body(self) -> tuple[list[Node], Token | None]:
-        """Return the nodes up to ``end``, ``else`` or the end of the text, and the keyword that ended them."""
+        """Return the nodes up to ``end``, ``else`` or the end of the text.
+
+        And the keyword that ended them.
+        """
         nodes: list[Node] = []
         self.depth += 1
         if self.depth > DEEPEST:
@@ -91,7 +106,10 @@ class _Parser:
         return Branch(word.position, word.text, pipe, body=body, orelse=orelse)
 
     def _orelse(self, word: Token) -> tuple[list[Node], Token | None]:
-        """Return what follows ``else`` and the keyword that ended it; ``else if`` needs no ``end`` of its own."""
+        """Return what follows ``else`` and the keyword that ended it.
+
+        ``else if`` needs no ``end`` of its own.
+        """
         chained = self._peek_solid()
         if chained.kind == "keyword" and chained.text == word.text and word.text in ("if", "with"):
             self._take_solid()
@@ -125,7 +143,9 @@ class _Parser:
             raise self._fail(f"missing value for {context}", first)
         for later in commands[1:]:
             if isinstance(later.arguments[0], Literal):
-                raise self._fail(f"non executable command in pipeline stage {commands.index(later) + 1}", first)
+                raise self._fail(
+                    f"non executable command in pipeline stage {commands.index(later) + 1}", first
+                )
         self.variables += names if not assign else []
         return Pipe(first.position, names, commands, assign=assign)
 
@@ -198,7 +218,10 @@ class _Parser:
         raise self._fail(f"unexpected {_shown(token)} in {context}", token)
 
     def _fields(self, first: Token) -> tuple[list[str], int]:
-        """Return the ``.A.B`` that follow an operand; the position is that of the first, as in Go's messages."""
+        """Return the ``.A.B`` that follow an operand.
+
+        The position is that of the first, as in Go's messages.
+        """
         names: list[str] = []
         position = first.position
         while self._peek().kind == "field":

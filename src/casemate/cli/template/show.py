@@ -40,7 +40,10 @@ def show(value: object) -> str:
 
 
 def _number(value: float) -> str:
-    """Return a float as Go's ``%v`` does: the shortest digits, with an exponent below 1e-4 and from 1e6 on."""
+    """Return a float as Go's ``%v`` does.
+
+    The shortest digits, with an exponent below 1e-4 and from 1e6 on.
+    """
     mantissa, _, power = repr(abs(value)).partition("e")
     whole, _, fraction = mantissa.partition(".")
     if not mantissa[0].isdigit():
@@ -135,7 +138,11 @@ def _one(verb: str, value: object, precision: int | None, flags: str) -> str:  #
         if verb == "q":
             return quoted(value)
         if verb in "xX":
-            return format(int.from_bytes(value.encode(), "big"), verb).zfill(2 * len(value.encode())) if value else ""
+            return (
+                format(int.from_bytes(value.encode(), "big"), verb).zfill(2 * len(value.encode()))
+                if value
+                else ""
+            )
     elif isinstance(value, int):
         sign = "+" if "+" in flags else ""
         if verb in "dxXob":

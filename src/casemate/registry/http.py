@@ -8,6 +8,7 @@ sent.
 from __future__ import annotations
 
 import os
+import ssl
 import threading
 from urllib.parse import urljoin
 from urllib.request import getproxies, proxy_bypass
@@ -29,7 +30,6 @@ from casemate.registry.origin import Origin, check_redirect, is_loopback, origin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 CHUNK_BYTES = 256 << 10
@@ -220,6 +220,9 @@ def _explained(error: Exception, url: str, limits: Limits) -> CasemateError:
 def _reason(error: BaseException) -> str:
     inner: BaseException | None = error
     while inner is not None:
+        if isinstance(inner, ssl.SSLError):  # its errno counts TLS errors, not system errors
+            detail = getattr(inner, "verify_message", "")
+            return f"certificate verify failed: {detail}" if detail else str(inner.reason or inner)
         if isinstance(inner, OSError) and inner.errno and inner.errno > 0:
             return os.strerror(inner.errno).lower()
         inner = inner.__cause__ or inner.__context__

@@ -43,7 +43,9 @@ class Toy:
                     return
                 route = toy.routes.get(self.path.partition("?")[0])
                 if route is None:
-                    toy.reply(self, 404, b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no such thing"}]}')
+                    toy.reply(
+                        self, 404, b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no such thing"}]}'
+                    )
                 else:
                     route(self)
 

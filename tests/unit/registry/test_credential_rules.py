@@ -61,7 +61,9 @@ def require(toy: Any, header: str, challenge: str) -> None:
     toy.routes = {path: guarded(route) for path, route in toy.routes.items()}
 
 
-def test_basic_login_works_and_is_not_sent_before_it_is_asked_for(toy, image, settings, content, login) -> None:
+def test_basic_login_works_and_is_not_sent_before_it_is_asked_for(
+    toy, image, settings, content, login
+) -> None:
     image.put_into(toy)
     require(toy, BASIC, 'Basic realm="toy"')
     pull(toy, settings, content)
@@ -85,7 +87,9 @@ def test_wrong_password_is_unauthorized_after_two_requests(toy, image, settings,
     assert "s3cret" not in str(Credential("ann", "s3cret"))
 
 
-def test_token_is_asked_for_with_the_scope_and_sent_to_the_registry_alone(toy, image, settings, content, login) -> None:
+def test_token_is_asked_for_with_the_scope_and_sent_to_the_registry_alone(
+    toy, image, settings, content, login
+) -> None:
     image.put_into(toy)
     require(toy, "Bearer t0k", f'Bearer realm="http://{toy.host}/token",service="toy"')
     toy.serve("/token", b'{"token": "t0k", "expires_in": 300}')
@@ -155,7 +159,9 @@ def test_redirect_within_the_registry_keeps_the_login(toy, image, settings, cont
     pull(toy, settings, content)
 
 
-def test_challenge_of_a_redirect_target_gets_no_answer(toy, other_toy, image, settings, content, login) -> None:
+def test_challenge_of_a_redirect_target_gets_no_answer(
+    toy, other_toy, image, settings, content, login
+) -> None:
     image.put_into(toy)
     toy.routes[image.layer_path] = _redirect(toy, f"http://{other_toy.host}/cdn/layer")
     other_toy.serve("/cdn/layer", b"", status=401, WWW_Authenticate="Basic realm=evil")
@@ -179,7 +185,9 @@ def test_upload_sent_to_another_origin_loses_the_login(toy, other_toy, settings,
     sink = DockerSink(parse_reference(f"{toy.host}/app:v1"), settings)
     sink.put_blob(Descriptor("application/x", digest_of(blob), len(blob)), lambda: iter((blob,)))
     sink.close()
-    assert [path for _, path, _ in other_toy.seen] == [f"/up?state=1&digest={digest_of(blob).replace(':', '%3A')}"]
+    assert [path for _, path, _ in other_toy.seen] == [
+        f"/up?state=1&digest={digest_of(blob).replace(':', '%3A')}"
+    ]
     assert "Authorization" not in other_toy.seen[0][2]
 
 
@@ -252,7 +260,10 @@ def test_realm_that_the_user_allowed_is_used() -> None:
     ("header", "expected"),
     [
         ("Basic realm=x", [("basic", {"realm": "x"})]),
-        ('Bearer realm="https://a/b?c=d,e",service="s"', [("bearer", {"realm": "https://a/b?c=d,e", "service": "s"})]),
+        (
+            'Bearer realm="https://a/b?c=d,e",service="s"',
+            [("bearer", {"realm": "https://a/b?c=d,e", "service": "s"})],
+        ),
         ('Negotiate, Basic realm="a \\"b\\""', [("negotiate", {}), ("basic", {"realm": 'a "b"'})]),
         ("", []),
         ("=,=", []),
@@ -285,7 +296,9 @@ def test_most_specific_entry_of_podman_wins(tmp_path) -> None:
     assert files.find("other.io", "team/app") is None
 
 
-@pytest.mark.parametrize("document", [[], {"auths": []}, {"auths": {"r.io": {"auth": "%%%"}}}, {"auths": {"r.io": 5}}])
+@pytest.mark.parametrize(
+    "document", [[], {"auths": []}, {"auths": {"r.io": {"auth": "%%%"}}}, {"auths": {"r.io": 5}}]
+)
 def test_broken_credential_file_is_no_credential(tmp_path, document) -> None:
     assert _files(tmp_path, document).find("r.io") is None
 

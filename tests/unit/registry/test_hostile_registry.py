@@ -97,9 +97,13 @@ def _with(image: Any, **changes: object) -> bytes:
         pytest.param(lambda _: b"{", Invalid, id="half a document"),
         pytest.param(lambda _: b"\xff\xfe{\x00}\x00", Invalid, id="UTF-16"),
         pytest.param(lambda _: b"[" * 100_000, Invalid, id="deep nesting"),
-        pytest.param(lambda image: image.manifest.replace(b'"layers"', b'"layers": [], "layers"'), Invalid, id="twin"),
+        pytest.param(
+            lambda image: image.manifest.replace(b'"layers"', b'"layers": [], "layers"'), Invalid, id="twin"
+        ),
         pytest.param(lambda image: image.manifest.ljust(5 << 20), Exhausted, id="huge manifest"),
-        pytest.param(lambda image: _with(image, layers=image.document["layers"] * 600), Exhausted, id="600 layers"),
+        pytest.param(
+            lambda image: _with(image, layers=image.document["layers"] * 600), Exhausted, id="600 layers"
+        ),
         pytest.param(lambda image: _with(image, layers=[]), Invalid, id="fewer layers than the config names"),
     ],
 )
@@ -144,7 +148,9 @@ def test_changed_blob_is_corrupt_and_not_kept(toy, image, settings, content, dig
     assert digest_of(honest) not in blobs(content)
 
 
-@pytest.mark.parametrize("change", [lambda layer: layer + b"more", lambda layer: layer[:-1]], ids=["longer", "shorter"])
+@pytest.mark.parametrize(
+    "change", [lambda layer: layer + b"more", lambda layer: layer[:-1]], ids=["longer", "shorter"]
+)
 def test_blob_of_another_size_is_corrupt(toy, image, settings, content, digest_of, change) -> None:
     image.put_into(toy)
     toy.serve(image.layer_path, change(image.layer))
@@ -212,7 +218,9 @@ def test_cut_blob_is_resumed_without_range_support(toy, image, settings, content
     pull(toy, settings, content)
 
 
-def test_blob_that_is_always_cut_at_the_start_fails_after_a_few_attempts(toy, image, settings, content) -> None:
+def test_blob_that_is_always_cut_at_the_start_fails_after_a_few_attempts(
+    toy, image, settings, content
+) -> None:
     image.put_into(toy)
     toy.routes[image.layer_path] = _cut_after(image, 100, ranges=True)
     with pytest.raises((Corrupt, Unavailable)):
@@ -245,7 +253,9 @@ def test_registry_that_sends_another_range_is_corrupt(toy, image, settings, cont
         pull(toy, settings, content)
 
 
-def test_registry_that_cannot_resume_a_kept_part_starts_over(toy, image, settings, content, digest_of) -> None:
+def test_registry_that_cannot_resume_a_kept_part_starts_over(
+    toy, image, settings, content, digest_of
+) -> None:
     image.put_into(toy)
     with content.ingest(digest_of(image.layer)) as ingest:
         ingest.write(image.layer[:1000])

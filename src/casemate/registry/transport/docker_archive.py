@@ -1,19 +1,20 @@
 """``docker-archive:``: what ``docker save`` writes, of any version.
 
-manifest.json names a config and layer files; there is no manifest with digests, so one is made: the same
-bytes that skopeo makes of the same archive. Source: docker, "Docker Image Specification v1.2", "Combined
+manifest.json names a config and layer files; there is no manifest with digests, so one is made: config and
+layers are named by the digests that the files have, and the config's digest, which is docker's image id, is
+what it was.
+Source: docker, "Docker Image Specification v1.2", "Combined
 Image JSON + Filesystem Changeset Format".
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 
 from casemate.core.transport import Descriptor
 from casemate.errors import Invalid, NotFound
 from casemate.image.config import ImageConfig
-from casemate.image.descriptor import descriptor_json
+from casemate.image.manifest import Manifest, encode_manifest
 from casemate.oci import mediatype
 from casemate.oci.digest import digest_of, from_hex, is_digest
 from casemate.oci.quoting import quoted
@@ -88,17 +89,10 @@ class DockerArchiveSource:
         self._places[digest_of(config_data)] = image.config_name
         layers = []
         for name, diff_id in zip(image.layer_names, config.diff_ids, strict=True):
-            layer = self._layer(name, diff_id)
-            self._places[layer.digest] = name
-            layers.append(descriptor_json(layer))
+            layers.append(self._layer(name, diff_id))
+            self._places[layers[-1].digest] = name
         described = Descriptor(mediatype.DOCKER_CONFIG, digest_of(config_data), len(config_data))
-        document = {
-            "schemaVersion": 2,
-            "mediaType": mediatype.DOCKER_MANIFEST,
-            "config": _in_dockers_order(descriptor_json(described)),
-            "layers": [_in_dockers_order(layer) for layer in layers],
-        }
-        return json.dumps(document, separators=(",", ":")).encode()
+        return encode_manifest(Manifest(mediatype.DOCKER_MANIFEST, described, layers))
 
     def _layer(self, name: str, diff_id: str) -> Descriptor:
         size = self._files.size_bytes(name)
@@ -154,8 +148,3 @@ def _choose(images: list[ArchivedImage], selector: str, label: str) -> ArchivedI
             if wanted in image.names:
                 return image
     raise NotFound("choose image", f"{quoted(selector)} in {label}", "the archive has no such image")
-
-
-def _in_dockers_order(descriptor: dict[str, object]) -> dict[str, object]:
-    """Return the keys as Go's struct has them, so that our manifest and skopeo's are the same bytes."""
-    return {key: descriptor[key] for key in ("mediaType", "size", "digest")}

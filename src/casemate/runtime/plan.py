@@ -186,7 +186,7 @@ class Plan:
         return _Encoder(self).encode()
 
     def describe(self) -> list[str]:
-        """The plan as text, one line an operation: stable (no descriptor numbers), for --dry-run and golden tests."""
+        """The plan as text, one line an operation; stable, for --dry-run and golden tests."""
         lines = [f"clone  {' '.join(_clone_names(self.clone_flags)) or 'no new namespace'}"]
         for program in PROGRAMS:
             lines += [_describe_operation(self, program, op) for op in self.programs[program]]

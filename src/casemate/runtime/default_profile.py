@@ -87,8 +87,18 @@ MOUNTS: tuple[dict[str, Any], ...] = (
         "source": "shm",
         "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
     },
-    {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": ["nosuid", "noexec", "nodev"]},
-    {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]},
+    {
+        "destination": "/dev/mqueue",
+        "type": "mqueue",
+        "source": "mqueue",
+        "options": ["nosuid", "noexec", "nodev"],
+    },
+    {
+        "destination": "/sys",
+        "type": "sysfs",
+        "source": "sysfs",
+        "options": ["nosuid", "noexec", "nodev", "ro"],
+    },
     {
         "destination": "/sys/fs/cgroup",
         "type": "cgroup",
@@ -115,9 +125,13 @@ SHM_SIZE_BYTES = 64 << 20
 
 # Majors and minors of null, zero, full, random, urandom, tty; ptmx and pts of the container's own devpts.
 _DEVICE_NUMBERS = ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2), (136, None))
+# "m" lets the runtime make the nodes while the process is in its group already; the container has neither CAP_MKNOD nor mknod.
 DEVICE_RULES: tuple[dict[str, Any], ...] = (
     {"allow": False, "access": "rwm"},
-    *({"allow": True, "type": "c", "major": major, "minor": minor, "access": "rw"} for major, minor in _DEVICE_NUMBERS),
+    *(
+        {"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"}
+        for major, minor in _DEVICE_NUMBERS
+    ),
 )
 
 _EPERM, _ENOSYS, _EAFNOSUPPORT, _EPROTONOSUPPORT = 1, 38, 97, 93
@@ -125,7 +139,16 @@ _FAMILIES = {"UNIX": 1, "INET": 2, "INET6": 10}
 _NETLINK = 16
 _NETLINK_PROTOCOLS = {"ROUTE": 0, "KOBJECT_UEVENT": 15}
 _FIRST_NEVER_USED_FAMILY = 46
-_OTHER_FAMILIES = {"AX25": 3, "PACKET": 17, "BLUETOOTH": 31, "CAN": 29, "VSOCK": 40, "ALG": 38, "XDP": 44, "NETLINK": _NETLINK}
+_OTHER_FAMILIES = {
+    "AX25": 3,
+    "PACKET": 17,
+    "BLUETOOTH": 31,
+    "CAN": 29,
+    "VSOCK": 40,
+    "ALG": 38,
+    "XDP": 44,
+    "NETLINK": _NETLINK,
+}
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _CLONE_NEW_FLAGS = 0x7E020000
 _S_IFMT = 0o170000
@@ -163,7 +186,11 @@ def default_seccomp(capabilities: Collection[str] = (), relax: Iterable[str] = (
         allowed.append("ioctl")
     rules = [
         {"names": allowed, "action": "SCMP_ACT_ALLOW"},
-        {"names": [name for name in REFUSED if name not in granted], "action": "SCMP_ACT_ERRNO", "errnoRet": _EPERM},
+        {
+            "names": [name for name in REFUSED if name not in granted],
+            "action": "SCMP_ACT_ERRNO",
+            "errnoRet": _EPERM,
+        },
         *_socket_rules(relaxed),
         *_node_rules("mknod", 1, free="CAP_MKNOD" in capabilities),
         *_node_rules("mknodat", 2, free="CAP_MKNOD" in capabilities),

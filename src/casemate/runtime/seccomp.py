@@ -103,7 +103,9 @@ def compile_profile(profile: dict[str, Any], *, cache_dir: str | None) -> Filter
     """
     flags = _flags(profile)
     if profile.get("listenerPath") or _uses(profile, "SCMP_ACT_NOTIFY"):
-        raise Unsupported("compile seccomp profile", "SCMP_ACT_NOTIFY", "user notification has no listener here")
+        raise Unsupported(
+            "compile seccomp profile", "SCMP_ACT_NOTIFY", "user notification has no listener here"
+        )
     if cache_dir is None:
         return Filter(_compile(profile), flags)
     path = f"{cache_dir}/{_key(profile)}.bpf"
@@ -282,3 +284,23 @@ def _prologue(audit_architecture: int, highest: int) -> bytes:
             (_RET, 0, 0, _RET_ENOSYS),
         )
     )
+
+
+def known_actions() -> list[str]:
+    """The actions of the runtime-spec that are understood."""
+    return sorted(_ACTIONS)
+
+
+def known_comparisons() -> list[str]:
+    """The comparisons that are understood."""
+    return sorted(_COMPARISONS)
+
+
+def known_architectures() -> list[str]:
+    """The architectures that a profile may list."""
+    return sorted(_ARCHITECTURES)
+
+
+def known_flags() -> list[str]:
+    """The filter flags that are understood."""
+    return sorted(_FLAGS)

@@ -1,0 +1,1 @@
+"""casemate-oci: an OCI runtime with runc's command line."""

@@ -1,0 +1,172 @@
+"""A bundle directory: its config.json, its root file system, and the request that starts it."""
+
+from __future__ import annotations
+
+import os
+
+from casemate.core.snapshots import RootFs
+from casemate.errors import Invalid, NotFound
+from casemate.runtime.cli.args import FLAG, VALUE
+from casemate.runtime.cli.record import check_id, create_record, read_file, write_file
+from casemate.runtime.container import ContainerRequest
+from casemate.runtime.quick_json import loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from casemate.cgroups.manager import Cgroup
+    from casemate.runtime.cli.args import Arguments
+    from casemate.runtime.cli.main import Settings
+    from casemate.runtime.cli.record import Record
+    from casemate.runtime.container import Stdio
+    from casemate.runtime.request import KeeperOptions
+
+CREATE_OPTIONS = {
+    "bundle": VALUE,
+    "console-socket": VALUE,
+    "pid-file": VALUE,
+    "preserve-fds": VALUE,
+    "no-pivot": FLAG,
+    "no-new-keyring": FLAG,
+    "no-subreaper": FLAG,
+    "detach": FLAG,
+    "keep": FLAG,
+}
+CREATE_SHORT = {"b": "bundle", "d": "detach"}
+_FIRST_INHERITED = 3
+
+
+class Bundle:
+    """What one command knows about the container it makes."""
+
+    __slots__ = ("arguments", "cgroup", "directory", "id", "notes", "raw", "record", "rootfs", "settings", "spec")
+
+    def __init__(self, settings: Settings, arguments: Arguments, *, raw: bytes, directory: str, container_id: str) -> None:
+        self.settings = settings
+        self.arguments = arguments
+        self.raw = raw
+        self.spec: dict[str, Any] = loads(raw, what=f"{directory}/config.json")
+        self.directory = directory
+        self.id = container_id
+        self.rootfs = _rootfs_path(self.spec, directory)
+        self.cgroup: Cgroup | None = None
+        self.notes: list[str] = []
+        self.record: Record
+
+    @property
+    def linux(self) -> dict[str, Any]:
+        """The `linux` object of the spec."""
+        found: dict[str, Any] = self.spec.get("linux") or {}
+        return found
+
+
+def open_bundle(settings: Settings, arguments: Arguments) -> Bundle:
+    """Return the bundle of --bundle (default: here). Raises: NotFound, Invalid."""
+    if len(arguments.operands) != 1:
+        raise Invalid("read command line", "", "one container id is expected")
+    if arguments.flag("no-pivot"):
+        raise Invalid("read command line", "--no-pivot", "a container without pivot_root could reach the host's files")
+    directory = os.path.realpath(arguments.value("bundle") or ".")
+    try:
+        raw = read_file(f"{directory}/config.json")
+    except OSError as error:
+        raise NotFound("open bundle", f"{directory}/config.json", error.strerror) from error
+    return Bundle(settings, arguments, raw=raw, directory=directory, container_id=check_id(arguments.operands[0]))
+
+
+def _rootfs_path(spec: Any, directory: str) -> str:
+    if not isinstance(spec, dict):
+        raise Invalid("read config.json", "", "it is not an object")
+    path = (spec.get("root") or {}).get("path")
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise Invalid("read config.json", "root.path", "it is missing")
+    return os.path.realpath(os.path.join(directory, path))
+
+
+def prepare(bundle: Bundle) -> None:
+    """Claim the id, then make the control group with its limits: in that order, so that `delete` knows what to undo."""
+    from casemate.runtime.compile import validate  # noqa: PLC0415 - with the rest of the runtime
+
+    validate.check(bundle.spec)
+    if not bundle.spec.get("process"):
+        raise Invalid("read config.json", "process", "it is missing")
+    path = bundle.linux.get("cgroupsPath") or f"casemate-oci/{bundle.id}"
+    data = {
+        "ociVersion": bundle.spec["ociVersion"],
+        "bundle": bundle.directory,
+        "rootfs": bundle.rootfs,
+        "cgroup_path": path,
+        "annotations": bundle.spec.get("annotations") or {},
+    }
+    bundle.record = create_record(bundle.settings.root, bundle.id, data)
+    write_file(f"{bundle.record.directory}/config.json", bundle.raw)
+    from casemate.cgroups.manager import open_manager  # noqa: PLC0415 - after everything that can be refused
+
+    resources = bundle.linux.get("resources") or {}
+    manager = open_manager(rootless=bundle.settings.rootless)
+    manager.warm_up()
+    bundle.cgroup = manager.create(path, resources=resources)
+    bundle.notes += [f"{name} could not be limited" for name in bundle.cgroup.apply(with_devices(resources))]
+
+
+def with_devices(resources: dict[str, Any]) -> dict[str, Any]:
+    """Return the resources; a device list gets what every container needs (runtime-spec: the runtime's own devices)."""
+    rules = resources.get("devices")
+    if not rules:
+        return resources
+    from casemate.runtime.default_profile import DEVICE_RULES  # noqa: PLC0415 - with a device list only
+
+    nodes = [{"allow": True, "type": kind, "access": "m"} for kind in "cb"]  # making a node is not opening it
+    return {**resources, "devices": [*rules, *nodes, *[rule for rule in DEVICE_RULES if rule["allow"]]]}
+
+
+def request_for(
+    bundle: Bundle, stdio: Stdio, *, keeper: KeeperOptions | None, gate_fd: int | None, hooks: Any
+) -> ContainerRequest:
+    """Return the request that starts the bundle."""
+    return ContainerRequest(
+        bundle.id,
+        bundle.spec,
+        RootFs("bind", [bundle.rootfs]),
+        bundle_dir=bundle.directory,
+        cgroup=bundle.cgroup,
+        stdio=stdio,
+        keeper=keeper,
+        seccomp_cache_dir=f"{bundle.settings.root}/.seccomp",
+        gate_fd=gate_fd,
+        hooks=hooks,
+        keyring=not bundle.arguments.flag("no-new-keyring"),
+    )
+
+
+def inherited_fds(arguments: Arguments) -> list[int]:
+    """Return the descriptors that the program shall have: --preserve-fds N, and those of socket activation."""
+    count = arguments.number("preserve-fds")
+    if os.environ.get("LISTEN_FDS", "").isdigit():
+        count += int(os.environ["LISTEN_FDS"])
+    return list(range(_FIRST_INHERITED, _FIRST_INHERITED + count))
+
+
+def add_environment(spec: dict[str, Any], process: dict[str, Any], root: str) -> None:
+    """Add HOME, as programs expect it, and LISTEN_FDS of our caller, to the program's environment."""
+    env = process.setdefault("env", [])
+    if not isinstance(env, list):
+        raise Invalid("read process.env", "", "it is not a list")
+    if not any(str(item).startswith("HOME=") for item in env):
+        from casemate.runtime.passwd import find_home  # noqa: PLC0415 - most specs have HOME
+
+        env.append(f"HOME={find_home(root, (process.get('user') or {}).get('uid', 0))}")
+    if os.environ.get("LISTEN_FDS", "").isdigit():
+        env += [f"LISTEN_FDS={os.environ['LISTEN_FDS']}", "LISTEN_PID=1"]
+    del spec
+
+
+def undo(bundle: Bundle) -> None:
+    """Remove what was made for a container that could not be started."""
+    from casemate.runtime.cli.record import remove_directory  # noqa: PLC0415 - failures only
+
+    if bundle.cgroup is not None:
+        bundle.cgroup.kill()
+        bundle.cgroup.remove()
+    remove_directory(bundle.record.directory)

@@ -1,0 +1,179 @@
+"""`exec`: one more program in a running container, confined by the same code as its first one."""
+
+from __future__ import annotations
+
+from casemate.errors import Conflict, Invalid, NotFound
+from casemate.kernel.pidfd import open_same
+from casemate.runtime.cli.args import FLAG, LIST, VALUE, parse
+from casemate.runtime.cli.bundle import add_environment
+from casemate.runtime.cli.create import connect_to, direct_stdio, write_pid_file
+from casemate.runtime.cli.main import warn
+from casemate.runtime.cli.record import load_record, read_file
+from casemate.runtime.cli.run import follow
+from casemate.runtime.container import ExecRequest, KeeperOptions, exec_process
+from casemate.runtime.plan import LEAVE
+from casemate.runtime.quick_json import loads
+from casemate.runtime.users import parse_id, parse_user
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from casemate.kernel.fd import Fd
+    from casemate.runtime.cli.args import Arguments
+    from casemate.runtime.cli.main import Settings
+    from casemate.runtime.cli.record import Record
+    from casemate.runtime.container import Running
+
+_OPTIONS = {
+    "console-socket": VALUE,
+    "cwd": VALUE,
+    "env": LIST,
+    "tty": FLAG,
+    "user": VALUE,
+    "additional-gids": LIST,
+    "process": VALUE,
+    "detach": FLAG,
+    "pid-file": VALUE,
+    "process-label": VALUE,
+    "apparmor": VALUE,
+    "no-new-privs": FLAG,
+    "cap": LIST,
+    "preserve-fds": VALUE,
+    "ignore-paused": FLAG,
+    "cgroup": LIST,
+    "no-subreaper": FLAG,
+}
+_SHORT = {"e": "env", "t": "tty", "u": "user", "g": "additional-gids", "p": "process", "d": "detach", "c": "cap"}
+
+
+def exec(settings: Settings, words: list[str]) -> int:  # noqa: A001 - the verb's name
+    """Run a program in a container; return its exit code, or at once with --detach."""
+    arguments = parse(words, _OPTIONS, _SHORT)
+    if not arguments.operands:
+        raise Invalid("read command line", "", "a container id is expected")
+    if arguments.list("cgroup"):
+        raise Invalid("read command line", "--cgroup", "sub-groups are not used: the program joins the container's group")
+    record = load_record(settings.root, arguments.operands[0])
+    _check_status(record, ignore_paused=arguments.flag("ignore-paused"))
+    spec = record.spec()
+    process = _process(arguments, spec)
+    add_environment(spec, process, f"/proc/{record.pid}/root")
+    path = arguments.value("console-socket")
+    detached = arguments.flag("detach")
+    if process.get("terminal") and detached and not path:
+        raise Invalid("run program", "process.terminal", "--console-socket is needed to hand the terminal over")
+    console = connect_to(path) if path and process.get("terminal") else None
+    running = _start(settings, record, arguments, process=process, spec=spec, console=console)
+    warn(settings, running.notes)
+    write_pid_file(arguments, running.pid)
+    if detached:
+        running.close()
+        return 0
+    return follow(running)
+
+
+def _check_status(record: Record, *, ignore_paused: bool) -> None:
+    status = record.status()
+    if status == "stopped":
+        raise Conflict("run program", record.id, "cannot exec in a stopped container: container not running")
+    if status == "paused" and not ignore_paused:
+        raise Conflict("run program", record.id, "cannot exec in a paused container (use --ignore-paused to override)")
+    if status == "creating":
+        raise Conflict("run program", record.id, "the container is still being created")
+
+
+def _start(  # noqa: PLR0913 - what one exec consists of
+    settings: Settings,
+    record: Record,
+    arguments: Arguments,
+    *,
+    process: dict[str, Any],
+    spec: dict[str, Any],
+    console: Fd | None,
+) -> Running:
+    pidfd = open_same(record.pid, int(record.data.get("start_time") or 0))
+    if pidfd is None:
+        raise NotFound("run program", record.id, "container not running")
+    with pidfd:
+        stdio = direct_stdio(arguments, process, console)
+        if stdio.tty and stdio.console_size is None and console is None:
+            from casemate.runtime.cli.tty import window_size  # noqa: PLC0415 - terminals only
+
+            stdio.console_size = window_size(0)
+        request = ExecRequest(
+            id=record.id,
+            pid=record.pid,
+            pidfd=pidfd.fileno(),
+            process=process,
+            spec=spec,
+            cgroup=record.cgroup(),
+            stdio=stdio,
+            keeper=KeeperOptions(mode=LEAVE) if arguments.flag("detach") else None,
+            seccomp_cache_dir=f"{settings.root}/.seccomp",
+        )
+        try:
+            return exec_process(request)
+        finally:
+            if console is not None:
+                console.close()
+
+
+def _process(arguments: Arguments, spec: dict[str, Any]) -> dict[str, Any]:
+    """Return the program: that of --process, or the container's own with what the options change."""
+    path = arguments.value("process")
+    if path:
+        process = loads(read_file(path), what=path)
+        if not isinstance(process, dict):
+            raise Invalid("read --process", path, "it is not an object")
+    else:
+        if len(arguments.operands) < 2:  # noqa: PLR2004 - id and program
+            raise Invalid("read command line", "", "a program is expected")
+        process = dict(spec.get("process") or {})
+        process["args"] = arguments.operands[1:]
+        process["terminal"] = arguments.flag("tty")
+        process.pop("consoleSize", None)
+    _apply_options(arguments, process)
+    return process
+
+
+def _apply_options(arguments: Arguments, process: dict[str, Any]) -> None:
+    if arguments.flag("tty"):
+        process["terminal"] = True
+    process["env"] = list(process.get("env") or ()) + arguments.list("env")
+    if arguments.value("cwd"):
+        process["cwd"] = arguments.value("cwd")
+    if arguments.value("apparmor"):
+        process["apparmorProfile"] = arguments.value("apparmor")
+    if arguments.value("process-label"):
+        process["selinuxLabel"] = arguments.value("process-label")
+    if arguments.flag("no-new-privs"):
+        process["noNewPrivileges"] = True
+    user = dict(process.get("user") or {})
+    if arguments.value("user"):
+        uid, gid = parse_user(arguments.value("user"))
+        user = {"uid": uid, "gid": user.get("gid", 0) if gid is None else gid}
+        if uid != 0:
+            process["capabilities"] = _without_effective(process.get("capabilities") or {})
+    gids = [parse_id(text, what="group") for text in arguments.list("additional-gids")]
+    if gids:
+        user["additionalGids"] = list(user.get("additionalGids") or ()) + gids
+    process["user"] = user
+    _add_capabilities(arguments, process)
+
+
+def _without_effective(capabilities: dict[str, Any]) -> dict[str, Any]:
+    """Another user than root starts without capabilities; the bounding set stays the container's."""
+    return {"bounding": list(capabilities.get("bounding") or ())}
+
+
+def _add_capabilities(arguments: Arguments, process: dict[str, Any]) -> None:
+    extra = arguments.list("cap")
+    if not extra:
+        return
+    sets = {name: list(values or ()) for name, values in (process.get("capabilities") or {}).items()}
+    for name in ("bounding", "effective", "permitted"):
+        sets.setdefault(name, []).extend(extra)
+    process["capabilities"] = sets
+
+

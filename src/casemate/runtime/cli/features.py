@@ -1,0 +1,49 @@
+"""`features`: what this runtime supports, in the runtime-spec's own form (features.md)."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from casemate.runtime.quick_json import dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from casemate.runtime.cli.main import Settings
+
+
+def features(settings: Settings, words: list[str]) -> int:
+    """Print the features object as JSON."""
+    del settings, words
+    from casemate import __version__  # noqa: PLC0415 - only here
+    from casemate.kernel import capabilities  # noqa: PLC0415 - only here
+    from casemate.kernel.namespaces import FLAGS  # noqa: PLC0415 - only here
+    from casemate.runtime import seccomp  # noqa: PLC0415 - only here
+    from casemate.runtime.compile import mount_options  # noqa: PLC0415 - only here
+
+    document = {
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": "1.2.0",
+        "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
+        "mountOptions": mount_options.known_options(),
+        "linux": {
+            "namespaces": sorted(FLAGS),
+            "capabilities": capabilities.to_names(capabilities.all_mask()),
+            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": False},
+            "seccomp": {
+                "enabled": True,
+                "actions": seccomp.known_actions(),
+                "operators": seccomp.known_comparisons(),
+                "archs": seccomp.known_architectures(),
+                "knownFlags": seccomp.known_flags(),
+                "supportedFlags": seccomp.known_flags(),
+            },
+            "apparmor": {"enabled": os.path.isdir("/sys/kernel/security/apparmor")},
+            "selinux": {"enabled": os.path.isdir("/sys/fs/selinux")},
+            "intelRdt": {"enabled": False},
+            "mountExtensions": {"idmap": {"enabled": True}},
+        },
+        "annotations": {"io.casemate.version": __version__},
+    }
+    sys.stdout.write(dumps(document) + "\n")
+    return 0

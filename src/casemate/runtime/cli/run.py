@@ -1,0 +1,129 @@
+"""`run`: create, start, wait and delete in one process; with --detach only create and start."""
+
+from __future__ import annotations
+
+import os
+
+from casemate.runtime.cli.args import parse
+from casemate.runtime.cli.bundle import (
+    CREATE_OPTIONS,
+    CREATE_SHORT,
+    add_environment,
+    open_bundle,
+    prepare,
+    request_for,
+    undo,
+)
+from casemate.runtime.cli.create import child_hook, connect_to, create_container, direct_stdio, write_pid_file
+from casemate.runtime.cli.main import warn
+from casemate.runtime.container import start_container
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from casemate.runtime.cli.bundle import Bundle
+    from casemate.runtime.cli.main import Settings
+    from casemate.runtime.container import Running
+
+
+def run(settings: Settings, words: list[str]) -> int:
+    """Run a container to its end; return its exit code."""
+    bundle = open_bundle(settings, parse(words, CREATE_OPTIONS, CREATE_SHORT))
+    if bundle.arguments.flag("detach"):
+        return _run_detached(bundle)
+    done = False
+    try:
+        prepare(bundle)
+        running = _start(bundle)
+        warn(settings, bundle.notes + running.notes)
+        write_pid_file(bundle.arguments, running.pid)
+        _after_start(bundle)
+        code = follow(running)
+        done = True
+    finally:
+        if not done and hasattr(bundle, "record"):
+            undo(bundle)
+    if not bundle.arguments.flag("keep"):
+        _finish(bundle)
+    return code
+
+
+def _start(bundle: Bundle) -> Running:
+    path = bundle.arguments.value("console-socket")
+    console = connect_to(path) if path else None
+    try:
+        stdio = direct_stdio(bundle.arguments, bundle.spec["process"], console)
+        if stdio.tty and stdio.console_size is None:
+            from casemate.runtime.cli.tty import window_size  # noqa: PLC0415 - terminals only
+
+            stdio.console_size = window_size(0)
+        add_environment(bundle.spec, bundle.spec["process"], bundle.rootfs)
+        return start_container(request_for(bundle, stdio, keeper=None, gate_fd=None, hooks=child_hook(bundle)))
+    finally:
+        if console is not None:
+            console.close()
+
+
+def _run_detached(bundle: Bundle) -> int:
+    from casemate.runtime.cli.start import start_created  # noqa: PLC0415 - detached only
+
+    create_container(bundle)
+    started = False
+    try:
+        start_created(bundle.settings, bundle.record)
+        started = True
+    finally:
+        if not started:
+            undo(bundle)
+    return 0
+
+
+def _after_start(bundle: Bundle) -> None:
+    if (bundle.spec.get("hooks") or {}).get("startContainer"):
+        bundle.notes.append("startContainer hooks run only with create and start")
+    if (bundle.spec.get("hooks") or {}).get("poststart"):
+        from casemate.runtime.cli.hooks import run_hooks  # noqa: PLC0415 - most specs have none
+
+        warn(bundle.settings, run_hooks(bundle.spec, "poststart", bundle.record.state(), ignore_failures=True))
+
+
+def follow(running: Running) -> int:
+    """Forward signals, relay the terminal if there is one, and return the exit code: 128 and the signal when killed."""
+    with running:
+        if running.stdin is not None and running.tty:
+            from casemate.runtime.cli.tty import relay  # noqa: PLC0415 - terminals only
+
+            relay(running)
+        else:
+            forward_signals(running.pid)
+        status = running.wait()
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def forward_signals(pid: int) -> None:
+    """Send every signal that asks something of us to the program instead."""
+    import _signal  # noqa: PLC0415 - signal.py brings enum
+
+    def forward(number: int, _frame: object) -> None:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return
+
+    for number in (1, 2, 3, 10, 12, 14, 15, 18, 28):
+        _signal.signal(number, forward)
+
+
+def _finish(bundle: Bundle) -> None:
+    """Remove control group and record; poststop hooks last."""
+    from casemate.runtime.cli.record import remove_directory  # noqa: PLC0415 - at the end
+
+    if bundle.cgroup is not None:
+        bundle.cgroup.kill()
+        bundle.cgroup.remove()
+    state = bundle.record.state() | {"status": "stopped", "pid": 0}
+    remove_directory(bundle.record.directory)
+    if (bundle.spec.get("hooks") or {}).get("poststop"):
+        from casemate.runtime.cli.hooks import run_hooks  # noqa: PLC0415 - most specs have none
+
+        warn(bundle.settings, run_hooks(bundle.spec, "poststop", state, ignore_failures=True))

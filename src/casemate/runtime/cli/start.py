@@ -1,0 +1,61 @@
+"""`start`: let the program of a created container be executed."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from casemate.errors import Conflict, Invalid
+from casemate.runtime.cli.args import parse
+from casemate.runtime.cli.main import warn
+from casemate.runtime.cli.record import load_record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from casemate.runtime.cli.main import Settings
+    from casemate.runtime.cli.record import Record
+
+
+def start(settings: Settings, words: list[str]) -> int:
+    """Start a created container."""
+    operands = parse(words, {}, {}).operands
+    if len(operands) != 1:
+        raise Invalid("read command line", "", "one container id is expected")
+    record = load_record(settings.root, operands[0])
+    status = record.status()
+    if status == "stopped":
+        raise Conflict("start container", record.id, "cannot start a container that has stopped")
+    if status != "created":
+        raise Conflict("start container", record.id, f"cannot start a container that is {status}")
+    start_created(settings, record)
+    return 0
+
+
+def start_created(settings: Settings, record: Record) -> None:
+    """Run startContainer hooks inside, open the gate, then run poststart hooks, whose failures are only reported."""
+    spec = record.spec()
+    hooks = spec.get("hooks") or {}
+    if hooks.get("startContainer"):
+        from casemate.runtime.cli.hooks import run_inside  # noqa: PLC0415 - most specs have none
+
+        run_inside(spec, "startContainer", record.state(), record.pid)
+    open_gate(record)
+    if hooks.get("poststart"):
+        from casemate.runtime.cli.hooks import run_hooks  # noqa: PLC0415 - most specs have none
+
+        warn(settings, run_hooks(spec, "poststart", record.state(), ignore_failures=True))
+
+
+def open_gate(record: Record) -> None:
+    """Write the byte that the child waits for, and remove the FIFO: the container is running from now on."""
+    try:
+        fd = os.open(record.fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ENOENT):
+            raise Conflict("start container", record.id, "its process no longer waits") from error
+        raise
+    try:
+        os.unlink(record.fifo)
+        os.write(fd, b"\0")
+    finally:
+        os.close(fd)

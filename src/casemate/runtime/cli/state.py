@@ -1,0 +1,23 @@
+"""`state`: the runtime-spec's state object."""
+
+from __future__ import annotations
+
+import sys
+
+from casemate.errors import Invalid
+from casemate.runtime.cli.args import parse
+from casemate.runtime.cli.record import load_record
+from casemate.runtime.quick_json import dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from casemate.runtime.cli.main import Settings
+
+
+def state(settings: Settings, words: list[str]) -> int:
+    """Print the state of a container as JSON."""
+    operands = parse(words, {}, {}).operands
+    if len(operands) != 1:
+        raise Invalid("read command line", "", "one container id is expected")
+    sys.stdout.write(dumps(load_record(settings.root, operands[0]).state()) + "\n")
+    return 0

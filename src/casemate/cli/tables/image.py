@@ -124,14 +124,8 @@ def bootstrap_options() -> Sequence[Option]:
     """Return the options of bootstrap."""
     return [
         Option("mirror", "Where packages come from", kind="string", meta="URL"),
-        Option("package", "Add a package", kind="string", meta="NAME", many=True),
-        Option(
-            "suite",
-            "Debian release (default bookworm)",
-            kind="string",
-            meta="NAME",
-            completes=("bookworm", "trixie", "sid"),
-        ),
+        Option("include", "Add packages (a,b,c)", kind="string", meta="PACKAGES", many=True),
+        Option("refresh", "Build anew even if the image was made from the same recipe"),
     ]
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from casemate.store.store import Store
 
 
+_UP = ("running", "paused")
+
+
 class Containers:
     """Create, find and list containers."""
 
@@ -61,7 +64,7 @@ class Containers:
         rows = store.containers.list(None if everything else ("running", "paused", "starting", "removing"))
         found = [Container(store, row) for row in rows]
         if not everything:
-            found = [container for container in found if container.state in {"running", "paused"}]
+            found = [container for container in found if present_state(store.paths, container.row).status in _UP]
         if filters:
             from casemate.engine.show.filters import matching  # noqa: PLC0415 - only when something is filtered
 
@@ -88,7 +91,8 @@ class Container:
     @property
     def state(self) -> str:
         """Present state: created, running, paused, exited, removing or dead."""
-        return present_state(self._store.paths, self._row).status
+        row = self._store.containers.find(self.id)
+        return "removing" if row is None else present_state(self._store.paths, row).status
 
     def _fresh(self) -> ContainerRow:
         self._row = self._store.containers.get(self.id)
@@ -221,7 +225,7 @@ class Container:
     def is_running(self) -> bool:
         """Whether the program runs (or is paused) at this moment; False for a container that is gone."""
         row = self._store.containers.find(self.id)
-        return row is not None and present_state(self._store.paths, row).status in {"running", "paused"}
+        return row is not None and present_state(self._store.paths, row).status in _UP
 
     def inspect(self) -> dict[str, Any]:
         """Docker's inspect document; what widens the default wall is listed under "Casemate"."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from casemate.core.transport import ImageSource
     from casemate.engine.engine import Engine
     from casemate.store.store import Store
 
@@ -203,11 +204,19 @@ class Images:
             self._store, [(reference, self.get(reference)) for reference in references], target, form=format
         )
 
-    def bootstrap(self, reference: str, **options: Any) -> Image:
-        """Make an image from Debian's own packages, without a registry."""
-        from casemate.engine.bootstrap import bootstrap_image  # noqa: PLC0415 - each verb loads what it needs
+    def adopt(self, source: ImageSource, name: str) -> Image:
+        """Take an image from any source and give it ``name``. Raises: what fetching and unpacking raise."""
+        from casemate.engine.transfer import adopt_image  # noqa: PLC0415 - each verb loads what it needs
 
-        return bootstrap_image(self._engine, reference, **options)
+        return self._image(adopt_image(self._store, source, name, progress=self._engine.progress))
+
+    def bootstrap(
+        self, reference: str, *, include: Sequence[str] = (), mirror: str = "", refresh: bool = False
+    ) -> Image:
+        """Make an image from Debian's own packages, without a registry: see ``engine.bootstrap.make``."""
+        from casemate.engine.bootstrap.make import bootstrap_image  # noqa: PLC0415 - each verb loads what it needs
+
+        return bootstrap_image(self._engine, reference, include=include, mirror=mirror, refresh=refresh)
 
     def _image(self, record: ImageRecord) -> Image:
         return Image(self._store, record, self._store.images.names_of(record.manifest_digest))

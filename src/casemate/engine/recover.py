@@ -11,6 +11,7 @@ import os
 
 from casemate.engine.life import locks
 from casemate.engine.life.states import ACTIVE, container_dir, is_alive, read_exit, read_pid
+from casemate.errors import CasemateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ def recover(store: Store) -> list[str]:
         if held is None:
             continue
         with held:
-            done += _repair(store, row.id, held)
+            try:
+                done += _repair(store, row.id, held)
+            except (CasemateError, OSError) as error:  # one broken container must not stop every command
+                done.append(f"container {row.name}: cannot be repaired: {error}")
     done += _sweep_once_a_boot(store)
     return done
 

@@ -169,6 +169,13 @@ def _time_ns(text: str) -> int:
     return max(0, int(moment.timestamp() * 10**9))
 
 
+def adopt_image(store: Store, source: ImageSource, name: str, *, progress: Progress | None) -> ImageRecord:
+    """The image that ``source`` holds, brought in and called ``name``. Raises: what fetching and unpacking raise."""
+    record = _named(store, source, [parse_reference(name).canonical()], what=name, platform=None, progress=progress)
+    store.snapshots.settle()
+    return record
+
+
 def load_images(store: Store, source: str | int, *, progress: Progress | None) -> list[ImageRecord]:
     """Every image of an archive, under the names that it gives them. Raises: Invalid, Corrupt, Exhausted, Denied."""
     import os  # noqa: PLC0415 - beside its only use

@@ -18,6 +18,7 @@ from casemate.errors import Conflict, Invalid
 from casemate.kernel.pidfd import open_same, pidfd_open
 from casemate.kernel.procfs import start_time
 from casemate.runtime.container import exec_process as run_process
+from casemate.runtime.exitrecord import status_of
 from casemate.runtime.quick_json import loads
 from casemate.runtime.request import ExecRequest, KeeperOptions
 
@@ -50,7 +51,7 @@ def exec_in_container(
         running = run_process(request)
 
     def wait() -> int:
-        code = running.wait().exit_code
+        code = status_of(running.wait())
         running.close()
         return code
 

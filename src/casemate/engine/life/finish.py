@@ -25,8 +25,8 @@ _WAIT_FOR_KEEPER_S = 5.0
 
 
 def cgroup_path(container_id: str) -> str:
-    """Where a container's control group is, below our own."""
-    return f"casemate/{container_id}"
+    """Where a container's control group is: below the root as root, below what is delegated to us as a user."""
+    return f"/casemate/{container_id}" if os.geteuid() == 0 else f"casemate/{container_id}"
 
 
 def settle(store: Store, row: ContainerRow) -> ContainerRow:
@@ -87,7 +87,10 @@ def remove_cgroup(container_id: str) -> None:
     """Kill what is left in the control group and remove it; absent is success."""
     from casemate.cgroups.manager import open_manager  # noqa: PLC0415 - beside its only use
 
-    cgroup = open_manager(rootless=os.geteuid() != 0).open(cgroup_path(container_id))
+    try:
+        cgroup = open_manager(rootless=os.geteuid() != 0).open(cgroup_path(container_id))
+    except NotFound:
+        return  # its keeper has removed it
     if cgroup.pids():
         cgroup.kill()
     cgroup.remove()

@@ -21,7 +21,8 @@ from casemate.kernel.fd import Fd
 from casemate.kernel.procfs import boot_id, start_time
 from casemate.kernel.socket_fds import listen_seqpacket
 from casemate.runtime.container import start_container as start_program
-from casemate.runtime.quick_json import loads
+from casemate.runtime.exitrecord import status_of
+from casemate.runtime.quick_json import dumps, loads
 from casemate.runtime.request import ContainerRequest, KeeperOptions, Stdio
 
 TYPE_CHECKING = False
@@ -68,7 +69,7 @@ def _session(store: Store, row: ContainerRow, running: Running, *, tty: bool) ->
 
     def wait() -> int:
         try:
-            code = running.wait().exit_code
+            code = status_of(running.wait())
         except Internal:  # the keeper that we talk to was killed; its twin still writes the exit record
             code = wait_for_end(store, row.id)
         running.close()
@@ -95,6 +96,7 @@ class _Start:
         self.record: dict[str, Any] = loads(row.config, what="container record")
         self.options: ContainerOptions = options_from(self.record["options"])
         self.directory = container_dir(store.paths, row.id)
+        self.changed = False
 
     def run(self, held: Fd, undo: Undo) -> Running:
         """Do it; every step that the row does not account for pushes its undoing."""
@@ -111,6 +113,7 @@ class _Start:
             running = self.launch(
                 spec, rootfs, around, cgroup=cgroup, place=place.fileno(), lock_fd=held.fileno()
             )
+        columns: dict[str, object] = {"config": dumps(self.record)} if self.changed else {}
         store.containers.update(
             row.id,
             state="running",
@@ -118,6 +121,7 @@ class _Start:
             start_time=start_time(running.pid) or 0,
             boot_id=boot_id(),
             durable=durable,
+            **columns,
         )
         return running
 
@@ -137,11 +141,13 @@ class _Start:
         from casemate.cgroups.manager import open_manager  # noqa: PLC0415 - beside its only use
 
         manager = open_manager(rootless=os.geteuid() != 0)
-        cgroup = manager.create(cgroup_path(self.row.id))
+        resources = spec["linux"]["resources"]
+        cgroup = manager.create(cgroup_path(self.row.id), resources=resources)
         undo.push(cgroup.remove)
-        unenforced = cgroup.apply(spec["linux"]["resources"])
+        unenforced = cgroup.apply(resources)
         if unenforced != self.record.get("unenforced", []):
             self.record["unenforced"] = unenforced
+            self.changed = True
         return cgroup
 
     def launch(  # noqa: PLR0913 - the parts of one request

@@ -8,6 +8,8 @@ from casemate.engine.life.locks import is_held
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from casemate.store.containers import ContainerRow
     from casemate.store.paths import StorePaths
 
@@ -90,14 +92,14 @@ def read_pid(paths: StorePaths, container_id: str) -> int:
 
 def read_exit(paths: StorePaths, container_id: str) -> Present | None:
     """The exit record as a state; None when the program has not ended, or nobody saw it end."""
-    from casemate.runtime.exitrecord import find_exit_record  # noqa: PLC0415 - only when something has ended
+    from casemate.runtime.exitrecord import read_exit_record  # noqa: PLC0415 - only when something has ended
 
     try:
         fd = os.open(container_dir(paths, container_id), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
-        record = find_exit_record(fd)
+        record = read_exit_record(fd)
     finally:
         os.close(fd)
     if record is None:
@@ -105,6 +107,16 @@ def read_exit(paths: StorePaths, container_id: str) -> Present | None:
     present = Present("exited")
     present.exit_code = record.exit_code
     present.finished_ns = record.time_ns
-    present.oom_killed = record.oom_killed
-    present.dropped = record.dropped
+    present.oom_killed = _was_oom_killed(record.collected)
+    present.dropped = record.dropped_bytes
     return present
+
+
+def _was_oom_killed(collected: Mapping[str, bytes]) -> bool:
+    """Whether the kernel killed for memory inside: "oom_kill N" of memory.events (v2) or memory.oom_control (v1)."""
+    for data in collected.values():
+        for line in data.splitlines():
+            name, _, count = line.partition(b" ")
+            if name == b"oom_kill" and count.strip().isdigit() and int(count) > 0:
+                return True
+    return False

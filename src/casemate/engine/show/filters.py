@@ -82,7 +82,7 @@ _TESTS: dict[str, Callable[[Container, str], bool]] = {
     "id": lambda container, value: container.id.startswith(value),
     "name": lambda container, value: value.removeprefix("/") in container.name,
     "label": _label,
-    "status": lambda container, value: container.state == value,
+    "status": lambda container, value: present_state(container._store.paths, container.row).status == value,
     "exited": _exited,
     "ancestor": _ancestor,
     "volume": _volume,

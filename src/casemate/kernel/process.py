@@ -69,17 +69,19 @@ def spawn(
     """The pid of a new child that runs ``program``: no fork, no handlers, safe beside threads.
 
     ``program`` is an absolute path (or /proc/self/fd/N). ``fds`` says which descriptor of ours becomes which
-    number in the child; what is not named is closed by CLOEXEC, 0, 1 and 2 are inherited unless named.
-    Signals are unblocked and have their default action. The child keeps the caller's working directory.
-    Without ``env`` it is constant.
+    number in the child; 0, 1 and 2 are inherited unless named, all others are closed, also those that our own
+    caller left open in us. Signals are unblocked and have their default action. The child keeps the caller's
+    working directory. Without ``env`` it is constant.
     Raises: OSError with the program's name.
     """
-    actions: list[tuple[int, int, int]] = []
+    actions: list[tuple[int, int, int] | tuple[int, int]] = []
     lift: list[int] = []
     try:
         for target, source in (fds or {}).items():
             safe = _lifted(source, fds or {}, lift)
             actions.append((os.POSIX_SPAWN_DUP2, safe, target))
+        kept = {0, 1, 2, *(fds or {})}
+        actions += [(os.POSIX_SPAWN_CLOSE, number) for number in inheritable_fds() if number not in kept]
         return os.posix_spawn(
             program,
             list(argv),
@@ -91,6 +93,18 @@ def spawn(
     finally:
         for number in lift:
             os.close(number)
+
+
+def inheritable_fds() -> list[int]:
+    """The descriptors of this process that a program started by it would get, 0, 1 and 2 included."""
+    found: list[int] = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if os.get_inheritable(int(name)):
+                found.append(int(name))
+        except OSError:  # the listing's own, or another thread's
+            continue
+    return found
 
 
 def _lifted(source: int, fds: Mapping[int, int], lift: list[int]) -> int:
@@ -136,6 +150,7 @@ __all__ = [
     "boot_id",
     "find_helper",
     "has_ended",
+    "inheritable_fds",
     "is_same_process",
     "open_same",
     "pidfd_open",

@@ -79,7 +79,7 @@ def _state() -> dict[str, set[object]]:
         "cgroups": set(_cgroups()),
         "processes": set(_processes()),
         "network links": set(_links()),
-        "descriptors": {d for d in _descriptors() if not d.startswith(("/proc/", "/tmp/pytest"))},
+        "descriptors": {d for d in _descriptors() if not d.startswith(("/proc/", "/tmp/pytest", "/memfd:casemate-enter"))},
     }
 
 

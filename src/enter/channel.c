@@ -20,8 +20,10 @@ int ask(u32 code)
 	u8 answer = 1;
 	long got = say(MSG_ASK, code, self.child, 0, 0);
 
-	while (!got || got == -EINTR)
-		got = sys(read, self.control, &answer, 1);
+	if (!got)
+		do
+			got = sys(read, self.control, &answer, 1);
+		while (got == -EINTR);
 	return got < 0 ? (int)got : !got || answer ? -ECANCELED : 0;
 }
 

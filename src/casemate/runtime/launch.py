@@ -168,7 +168,7 @@ def _follow(launched: Launched, plan: Plan, on_ask: OnAsk | None, deadline: floa
             if plan.keeper.mode == LEAVE and first == REPORT_CREATED:
                 return
         elif kind == ASK:
-            _answer(launched, on_ask, first, number)
+            _answer(launched, on_ask, first, number or launched.pid)
         elif kind == EXECED:
             return
         elif kind == FAIL:

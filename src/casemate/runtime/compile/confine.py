@@ -14,6 +14,7 @@ from casemate.kernel import capabilities
 from casemate.kernel.const.landlock import (
     LANDLOCK_ACCESS_FS_MAKE_BLOCK,
     LANDLOCK_ACCESS_FS_MAKE_CHAR,
+    LANDLOCK_ACCESS_FS_REFER,
     LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET,
     LANDLOCK_SCOPE_SIGNAL,
 )
@@ -33,6 +34,7 @@ _PR_SET_KEEPCAPS, _PR_SET_NO_NEW_PRIVS = 8, 38
 _CAP_SYS_RESOURCE = 24
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEFAULT_UMASK = 0o022
+_LANDLOCK_REFER_SINCE = 2
 _LANDLOCK_SCOPES_SINCE = 6
 _RLIMITS = {
     "RLIMIT_CPU": 0,
@@ -271,8 +273,9 @@ def _add_landlock(build: Build, *, can_apply: bool) -> None:
     from casemate.kernel import landlock  # noqa: PLC0415 - only when asked
 
     version = landlock.abi()
-    if version == 0 or not can_apply:
-        why = "this kernel has none" if version == 0 else "it needs no_new_privs"
+    if version < _LANDLOCK_REFER_SINCE or not can_apply:
+        old = "this kernel has none that lets a program move files between directories"
+        why = old if version < _LANDLOCK_REFER_SINCE else "it needs no_new_privs"
         build.notes.append(f"Landlock is not applied: {why}")
         return
     scoped = 0
@@ -281,10 +284,14 @@ def _add_landlock(build: Build, *, can_apply: bool) -> None:
             scoped |= LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET
         if "pid" not in build.namespaces:
             scoped |= LANDLOCK_SCOPE_SIGNAL
-    handled = LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_BLOCK
-    ruleset = build.slot()
+    # Every domain forbids moving and linking files between directories (EXDEV) unless it handles REFER and a rule allows it.
+    handled = LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_REFER
+    ruleset, root = build.slot(), build.slot()
     attr = landlock.ruleset_attr(version, fs=handled, scoped=scoped)
     build.inside("LANDLOCK_CREATE", ruleset, attr, 0, meaning="make the Landlock rules")
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    build.inside("OPENAT2", root, -1, "/", flags, 0, 0, meaning="open the container's root for Landlock")
+    build.inside("LANDLOCK_RULE", ruleset, root, LANDLOCK_ACCESS_FS_REFER, meaning="allow moving files")
     build.inside("LANDLOCK_APPLY", ruleset, 0, meaning="apply the Landlock rules")
 
 

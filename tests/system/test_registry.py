@@ -110,9 +110,7 @@ def free_port() -> int:
 class Registry:
     """One docker-registry process with its own data."""
 
-    def __init__(
-        self, path: Path, auth: dict[str, Any] | None = None, tls: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, path: Path, auth: dict[str, Any] | None = None, tls: dict[str, str] | None = None) -> None:
         self.host = f"127.0.0.1:{free_port()}"
         http: dict[str, Any] = {"addr": self.host}
         if tls:
@@ -146,12 +144,12 @@ class Registry:
 
 
 @pytest.fixture(scope="module")
-def layout(tmp_path_factory) -> Layout:
+def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     return Layout(tmp_path_factory.mktemp("layout") / "oci")
 
 
 @pytest.fixture
-def registry(tmp_path) -> Iterator[Registry]:
+def registry(tmp_path: Path) -> Iterator[Registry]:
     (tmp_path / "registry").mkdir()
     found = Registry(tmp_path / "registry")
     yield found
@@ -159,7 +157,7 @@ def registry(tmp_path) -> Iterator[Registry]:
 
 
 @pytest.fixture
-def content(tmp_path) -> FileContentStore:
+def content(tmp_path: Path) -> FileContentStore:
     store = FileContentStore(str(tmp_path / "content"))
     store.ensure()
     return store
@@ -171,9 +169,7 @@ def skopeo(*arguments: str) -> bytes:
     return done.stdout
 
 
-def fetch(
-    text: str, content: FileContentStore, settings: Settings | None = None, platform: str = "amd64"
-) -> Any:
+def fetch(text: str, content: FileContentStore, settings: Settings | None = None, platform: str = "amd64") -> Any:
     source = open_source(text, settings or Settings())
     try:
         return fetch_image(source, content=content, platform=Platform("linux", platform))
@@ -181,9 +177,7 @@ def fetch(
         source.close()
 
 
-def push(
-    text: str, content: FileContentStore, image: str, names: list[str], settings: Settings | None = None
-) -> None:
+def push(text: str, content: FileContentStore, image: str, names: list[str], settings: Settings | None = None) -> None:
     sink = open_sink(text, settings or Settings())
     try:
         push_image(sink, image, content=content, names=names)
@@ -193,7 +187,7 @@ def push(
         sink.close()
 
 
-def test_what_skopeo_pushed_is_pulled_with_equal_digests(layout, registry, content) -> None:
+def test_what_skopeo_pushed_is_pulled_with_equal_digests(layout: Layout, registry: Any, content: Any) -> None:
     skopeo("copy", "--dest-tls-verify=false", f"oci:{layout.path}:v1", f"docker://{registry.host}/a/b:v1")
     fetched = fetch(f"docker://{registry.host}/a/b:v1", content)
     assert fetched.manifest_digest == layout.digest
@@ -201,7 +195,7 @@ def test_what_skopeo_pushed_is_pulled_with_equal_digests(layout, registry, conte
         assert content.read(blob.digest, limit_bytes=1 << 20)
 
 
-def test_docker_schema_2_is_pulled(layout, registry, content) -> None:
+def test_docker_schema_2_is_pulled(layout: Layout, registry: Any, content: Any) -> None:
     target = f"docker://{registry.host}/a:v2s2"
     skopeo("copy", "--dest-tls-verify=false", "--format", "v2s2", f"oci:{layout.path}:v1", target)
     fetched = fetch(target, content)
@@ -209,7 +203,7 @@ def test_docker_schema_2_is_pulled(layout, registry, content) -> None:
     assert len(fetched.layers) == 3
 
 
-def test_multi_platform_index_gives_the_asked_platform(layout, registry, content) -> None:
+def test_multi_platform_index_gives_the_asked_platform(layout: Layout, registry: Any, content: Any) -> None:
     target = f"docker://{registry.host}/multi:v1"
     skopeo("copy", "--all", "--dest-tls-verify=false", f"oci:{layout.path}:multi", target)
     fetched = fetch(target, content, platform="s390x")
@@ -219,7 +213,7 @@ def test_multi_platform_index_gives_the_asked_platform(layout, registry, content
         fetch(target, content, platform="riscv64")
 
 
-def test_what_we_push_skopeo_reads_with_equal_digests(layout, registry, content) -> None:
+def test_what_we_push_skopeo_reads_with_equal_digests(layout: Layout, registry: Any, content: Any) -> None:
     fetch(f"oci:{layout.path}:v1", content)
     push(f"docker://{registry.host}/pushed:v1", content, layout.digest, [])
     raw = skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{registry.host}/pushed:v1")
@@ -228,7 +222,7 @@ def test_what_we_push_skopeo_reads_with_equal_digests(layout, registry, content)
     assert fetched.manifest_digest == layout.digest
 
 
-def test_index_is_pushed_with_all_its_platforms(layout, registry, content) -> None:
+def test_index_is_pushed_with_all_its_platforms(layout: Layout, registry: Any, content: Any) -> None:
     for platform in ("amd64", "s390x"):
         fetch(f"oci:{layout.path}:multi", content, platform=platform)
     target = f"docker://{registry.host}/multi:v1"
@@ -237,13 +231,13 @@ def test_index_is_pushed_with_all_its_platforms(layout, registry, content) -> No
     skopeo("copy", "--all", "--src-tls-verify=false", target, f"dir:{layout.path.parent}/multi-dir")
 
 
-def test_missing_image_and_missing_tag_are_not_found(layout, registry, content) -> None:
+def test_missing_image_and_missing_tag_are_not_found(layout: Layout, registry: Any, content: Any) -> None:
     with pytest.raises(NotFound):
         fetch(f"docker://{registry.host}/nothing:v1", content)
 
 
 @pytest.mark.parametrize("transport", ["oci", "oci-archive", "docker-archive", "dir"])
-def test_every_file_transport_goes_through_skopeo_and_back(layout, content, tmp_path, transport) -> None:
+def test_every_file_transport_goes_through_skopeo_and_back(layout: Layout, content: Any, tmp_path: Path, transport: str) -> None:
     fetch(f"oci:{layout.path}:v1", content)
     ours, theirs = f"{transport}:{tmp_path}/ours", f"{transport}:{tmp_path}/theirs"
     name = "docker.io/library/demo:v1"
@@ -257,7 +251,7 @@ def test_every_file_transport_goes_through_skopeo_and_back(layout, content, tmp_
         assert fetched.manifest_digest == layout.digest
 
 
-def test_docker_archive_of_skopeo_gives_the_same_image_id_and_layers(layout, content, tmp_path) -> None:
+def test_docker_archive_of_skopeo_gives_the_same_image_id_and_layers(layout: Layout, content: Any, tmp_path: Path) -> None:
     archive = f"docker-archive:{tmp_path}/image.tar"
     skopeo("copy", f"oci:{layout.path}:v1", f"{archive}:demo:v1")
     skopeo("copy", archive, f"dir:{tmp_path}/dir")
@@ -268,7 +262,7 @@ def test_docker_archive_of_skopeo_gives_the_same_image_id_and_layers(layout, con
     assert [layer.digest for layer in fetched.layers] == fetched.image_config.diff_ids
 
 
-def test_archive_is_reproducible_and_compressed_ones_load(layout, content, tmp_path) -> None:
+def test_archive_is_reproducible_and_compressed_ones_load(layout: Layout, content: Any, tmp_path: Path) -> None:
     fetch(f"oci:{layout.path}:v1", content)
     for name in ("one", "two"):
         push(f"docker-archive:{tmp_path}/{name}", content, layout.digest, ["demo:v1", "other/x:2"])
@@ -291,10 +285,10 @@ def _podman(root_dir: str, *arguments: str) -> str:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="podman's storage needs root here")
 @pytest.mark.parametrize("transport", ["docker-archive", "oci-archive"])
-def test_podman_loads_what_we_save_under_its_name(layout, content, tmp_path, transport) -> None:
+def test_podman_loads_what_we_save_under_its_name(layout: Layout, content: Any, tmp_path: Path, transport: str) -> None:
     fetched = fetch(f"oci:{layout.path}:v1", content)
     push(f"{transport}:{tmp_path}/image.tar", content, layout.digest, ["docker.io/library/demo:v1"])
-    with tempfile.TemporaryDirectory(prefix="cm-", dir="/tmp") as short:  # noqa: S108 - podman wants a short path
+    with tempfile.TemporaryDirectory(prefix="cm-", dir="/tmp") as short:
         _podman(short, "load", "-i", f"{tmp_path}/image.tar")
         form = "{{.Id}} {{.Repository}}:{{.Tag}}"
         image_id, name = _podman(short, "images", "--no-trunc", "--format", form).split()
@@ -303,7 +297,7 @@ def test_podman_loads_what_we_save_under_its_name(layout, content, tmp_path, tra
 
 
 @pytest.fixture
-def login(tmp_path) -> Settings:
+def login(tmp_path: Path) -> Settings:
     settings = Settings(credentials=CredentialFiles([str(tmp_path / "auth.json")]))
     (tmp_path / "auth.json").write_text("{}")
     return settings
@@ -314,7 +308,7 @@ def _log_in(tmp_path: Path, host: str, text: str) -> None:
     (tmp_path / "auth.json").write_text(json.dumps({"auths": {host: entry}}))
 
 
-def test_htpasswd_registry_wants_and_takes_a_login(layout, content, tmp_path, login) -> None:
+def test_htpasswd_registry_wants_and_takes_a_login(layout: Layout, content: Any, tmp_path: Path, login: Path) -> None:
     # bcrypt of "s3cret", made once: htpasswd is not installed everywhere
     (tmp_path / "htpasswd").write_text("ann:$2b$05$abcdefghijklmnopqrstuuLK7U1u6pVRmL7L1BBM2aS35PSZnDXlK\n")
     registry = Registry(tmp_path, {"htpasswd": {"realm": "toy", "path": str(tmp_path / "htpasswd")}})
@@ -360,7 +354,7 @@ class TokenServer:
         server = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802 - name of http.server
+            def do_GET(self) -> None:
                 good = "Basic " + base64.b64encode(b"ann:s3cret").decode()
                 query = parse_qs(urlsplit(self.path).query)
                 server.asked += query["scope"]
@@ -407,7 +401,7 @@ class TokenServer:
         self._server.server_close()
 
 
-def test_token_registry_gives_a_token_for_each_scope(layout, content, tmp_path, login) -> None:
+def test_token_registry_gives_a_token_for_each_scope(layout: Layout, content: Any, tmp_path: Path, login: Path) -> None:
     tokens = TokenServer(tmp_path)
     auth = {"realm": tokens.realm, "service": "registry", "issuer": "toy", "rootcertbundle": str(tokens.cert)}
     registry = Registry(tmp_path, {"token": auth})
@@ -425,7 +419,7 @@ def test_token_registry_gives_a_token_for_each_scope(layout, content, tmp_path, 
         tokens.close()
 
 
-def test_tls_registry_is_trusted_by_certs_d_alone(layout, content, tmp_path) -> None:
+def test_tls_registry_is_trusted_by_certs_d_alone(layout: Layout, content: Any, tmp_path: Path) -> None:
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
     subprocess.run(
         [
@@ -485,7 +479,7 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 
 
 @pytest.mark.slow
-def test_200_mb_layer_is_pulled_and_pushed_in_flat_memory(registry, tmp_path) -> None:
+def test_200_mb_layer_is_pulled_and_pushed_in_flat_memory(registry: Any, tmp_path: Path) -> None:
     big = Layout(tmp_path / "big", layers=1, size=200 << 20)
     target = f"docker://{registry.host}/big:v1"
     skopeo("copy", "--dest-tls-verify=false", f"oci:{big.path}:v1", target)
@@ -501,7 +495,7 @@ def test_200_mb_layer_is_pulled_and_pushed_in_flat_memory(registry, tmp_path) ->
     shutil.rmtree(tmp_path / "store")
 
 
-def test_registry_over_plain_http_is_only_spoken_to_on_loopback(content) -> None:
+def test_registry_over_plain_http_is_only_spoken_to_on_loopback(content: Any) -> None:
     source = open_source("docker://registry.example.invalid:5000/x:v1", Settings())
     urls = source._clients[0].endpoint.base_urls()
     assert urls == ["https://registry.example.invalid:5000"]

@@ -93,17 +93,18 @@ def _finite(text: str) -> float:
 
 
 def _check_depth(value: Any, what: str, max_depth: int) -> None:
-    level = [value]
-    for _ in range(max_depth + 1):
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(max_depth):
+        if not level:
+            return
         level = [
             child
             for parent in level
-            if isinstance(parent, (dict, list))
             for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, (dict, list))
         ]
-        if not level:
-            return
-    raise Invalid("read", what, f"nested deeper than {max_depth} levels")
+    if level:
+        raise Invalid("read", what, f"nested deeper than {max_depth} levels")
 
 
 def _check_text(value: Any, what: str) -> None:

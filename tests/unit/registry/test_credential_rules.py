@@ -39,7 +39,7 @@ def pull(toy: Any, settings: Any, content: Any) -> None:
 
 
 @pytest.fixture
-def login(toy, settings, tmp_path) -> Path:
+def login(toy: Any, settings: Settings, tmp_path: Path) -> Path:
     path = tmp_path / "auth.json"
     path.write_text(json.dumps({"auths": {toy.host: {"auth": BASIC.removeprefix("Basic ")}}}))
     settings.credentials = CredentialFiles([str(path)])
@@ -62,7 +62,7 @@ def require(toy: Any, header: str, challenge: str) -> None:
 
 
 def test_basic_login_works_and_is_not_sent_before_it_is_asked_for(
-    toy, image, settings, content, login
+    toy: Any, image: Any, settings: Settings, content: Any, login: Path
 ) -> None:
     image.put_into(toy)
     require(toy, BASIC, 'Basic realm="toy"')
@@ -70,7 +70,9 @@ def test_basic_login_works_and_is_not_sent_before_it_is_asked_for(
     assert [headers.get("Authorization") for _, _, headers in toy.seen][:3] == [None, None, BASIC]
 
 
-def test_missing_login_is_unauthorized_with_a_hint(toy, image, settings, content) -> None:
+def test_missing_login_is_unauthorized_with_a_hint(
+    toy: Any, image: Any, settings: Settings, content: Any
+) -> None:
     image.put_into(toy)
     require(toy, BASIC, 'Basic realm="toy"')
     with pytest.raises(Unauthorized) as caught:
@@ -78,7 +80,9 @@ def test_missing_login_is_unauthorized_with_a_hint(toy, image, settings, content
     assert "casemate login" in caught.value.hint
 
 
-def test_wrong_password_is_unauthorized_after_two_requests(toy, image, settings, content, login) -> None:
+def test_wrong_password_is_unauthorized_after_two_requests(
+    toy: Any, image: Any, settings: Settings, content: Any, login: Path
+) -> None:
     image.put_into(toy)
     require(toy, "Basic other", 'Basic realm="toy"')
     with pytest.raises(Unauthorized):
@@ -88,7 +92,7 @@ def test_wrong_password_is_unauthorized_after_two_requests(toy, image, settings,
 
 
 def test_token_is_asked_for_with_the_scope_and_sent_to_the_registry_alone(
-    toy, image, settings, content, login
+    toy: Any, image: Any, settings: Settings, content: Any, login: Path
 ) -> None:
     image.put_into(toy)
     require(toy, "Bearer t0k", f'Bearer realm="http://{toy.host}/token",service="toy"')
@@ -98,7 +102,7 @@ def test_token_is_asked_for_with_the_scope_and_sent_to_the_registry_alone(
     assert asked == [("/token?service=toy&scope=repository%3Aapp%3Apull", BASIC)]
 
 
-def test_expired_token_is_replaced(toy, image, settings, content) -> None:
+def test_expired_token_is_replaced(toy: Any, image: Any, settings: Settings, content: Any) -> None:
     image.put_into(toy)
     require(toy, "Bearer new", f'Bearer realm="http://{toy.host}/token"')
     tokens = [b'{"token": "old"}', b'{"access_token": "new"}']
@@ -110,7 +114,9 @@ def test_expired_token_is_replaced(toy, image, settings, content) -> None:
 @pytest.mark.parametrize(
     "token", [b'{"token": "a\\r\\nX-Evil: 1"}', b'{"token": 5}', b"{}", b'{"token": "\\u00e9"}', b"[]"]
 )
-def test_malformed_token_is_refused(toy, image, settings, content, token) -> None:
+def test_malformed_token_is_refused(
+    toy: Any, image: Any, settings: Settings, content: Any, token: bytes
+) -> None:
     image.put_into(toy)
     require(toy, "Bearer x", f'Bearer realm="http://{toy.host}/token"')
     toy.serve("/token", token)
@@ -130,7 +136,9 @@ def test_malformed_token_is_refused(toy, image, settings, content, token) -> Non
         "https://[fe80::1]/",
     ],
 )
-def test_token_server_elsewhere_never_hears_from_us(toy, image, settings, content, login, realm) -> None:
+def test_token_server_elsewhere_never_hears_from_us(
+    toy: Any, image: Any, settings: Settings, content: Any, login: Path, realm: str
+) -> None:
     image.put_into(toy)
     require(toy, "Bearer x", f'Bearer realm="{realm}"')
     with pytest.raises((Denied, Invalid)):
@@ -141,7 +149,9 @@ def _redirect(toy: Any, target: str) -> Any:
     return lambda handler: toy.reply(handler, 307, b"", Location=target)
 
 
-def test_redirect_to_another_origin_loses_the_login(toy, other_toy, image, settings, content, login) -> None:
+def test_redirect_to_another_origin_loses_the_login(
+    toy: Any, other_toy: Any, image: Any, settings: Settings, content: Any, login: Path
+) -> None:
     image.put_into(toy)
     toy.routes[image.layer_path] = _redirect(toy, f"http://{other_toy.host}/cdn/layer")
     require(toy, BASIC, "Basic realm=toy")
@@ -151,7 +161,9 @@ def test_redirect_to_another_origin_loses_the_login(toy, other_toy, image, setti
     assert not [headers for _, _, headers in other_toy.seen if "Authorization" in headers]
 
 
-def test_redirect_within_the_registry_keeps_the_login(toy, image, settings, content, login) -> None:
+def test_redirect_within_the_registry_keeps_the_login(
+    toy: Any, image: Any, settings: Settings, content: Any, login: Path
+) -> None:
     image.put_into(toy)
     toy.serve("/cdn/layer", image.layer)
     toy.routes[image.layer_path] = _redirect(toy, "/cdn/layer")
@@ -160,7 +172,7 @@ def test_redirect_within_the_registry_keeps_the_login(toy, image, settings, cont
 
 
 def test_challenge_of_a_redirect_target_gets_no_answer(
-    toy, other_toy, image, settings, content, login
+    toy: Any, other_toy: Any, image: Any, settings: Settings, content: Any, login: Path
 ) -> None:
     image.put_into(toy)
     toy.routes[image.layer_path] = _redirect(toy, f"http://{other_toy.host}/cdn/layer")
@@ -170,14 +182,16 @@ def test_challenge_of_a_redirect_target_gets_no_answer(
     assert not [headers for _, _, headers in other_toy.seen if "Authorization" in headers]
 
 
-def test_redirects_without_end_are_cut_off(toy, image, settings, content) -> None:
+def test_redirects_without_end_are_cut_off(toy: Any, image: Any, settings: Settings, content: Any) -> None:
     image.put_into(toy)
     toy.routes[image.layer_path] = _redirect(toy, image.layer_path)
     with pytest.raises(Unavailable, match="redirects"):
         pull(toy, settings, content)
 
 
-def test_upload_sent_to_another_origin_loses_the_login(toy, other_toy, settings, login, digest_of) -> None:
+def test_upload_sent_to_another_origin_loses_the_login(
+    toy: Any, other_toy: Any, settings: Settings, login: Path, digest_of: Any
+) -> None:
     blob = b"blob"
     toy.serve("/v2/app/blobs/uploads/", b"", status=202, Location=f"http://{other_toy.host}/up?state=1")
     require(toy, BASIC, "Basic realm=toy")
@@ -209,7 +223,7 @@ def test_upload_sent_to_another_origin_loses_the_login(toy, other_toy, settings,
         ("http://127.0.0.1:5000", "https://cdn.example.net/x", True),
     ],
 )
-def test_redirect_rules(asked, target, allowed) -> None:
+def test_redirect_rules(asked: str, target: str, allowed: bool) -> None:
     to = origin_of(target)
 
     def check() -> None:
@@ -240,7 +254,7 @@ def test_redirect_rules(asked, target, allowed) -> None:
         ("https://r.example.com", "https://sso.example.org/token", False),
     ],
 )
-def test_realm_rules(registry, realm, allowed) -> None:
+def test_realm_rules(registry: Any, realm: str, allowed: bool) -> None:
     def check(hosts: frozenset[str] = frozenset()) -> None:
         check_realm(origin_of(registry), origin_of(realm), allowed_hosts=hosts)
 
@@ -270,7 +284,7 @@ def test_realm_that_the_user_allowed_is_used() -> None:
         ('Bearer realm="unclosed', [("bearer", {"realm": "unclosed"})]),
     ],
 )
-def test_challenges_are_taken_apart(header, expected) -> None:
+def test_challenges_are_taken_apart(header: str, expected: Any) -> None:
     assert [(found.scheme, found.parameters) for found in parse_challenges(header)] == expected
 
 
@@ -284,12 +298,12 @@ def _auth(text: str) -> dict[str, str]:
     return {"auth": base64.b64encode(text.encode()).decode()}
 
 
-def test_docker_hub_is_found_under_dockers_key(tmp_path) -> None:
+def test_docker_hub_is_found_under_dockers_key(tmp_path: Path) -> None:
     found = _files(tmp_path, {"auths": {"https://index.docker.io/v1/": _auth("a:b:c")}}).find("docker.io")
     assert (found.username, found.secret) == ("a", "b:c")
 
 
-def test_most_specific_entry_of_podman_wins(tmp_path) -> None:
+def test_most_specific_entry_of_podman_wins(tmp_path: Path) -> None:
     files = _files(tmp_path, {"auths": {"r.io": _auth("all:1"), "r.io/team": _auth("team:2")}})
     assert files.find("r.io", "team/app").username == "team"
     assert files.find("r.io", "teams/app").username == "all"
@@ -299,11 +313,11 @@ def test_most_specific_entry_of_podman_wins(tmp_path) -> None:
 @pytest.mark.parametrize(
     "document", [[], {"auths": []}, {"auths": {"r.io": {"auth": "%%%"}}}, {"auths": {"r.io": 5}}]
 )
-def test_broken_credential_file_is_no_credential(tmp_path, document) -> None:
+def test_broken_credential_file_is_no_credential(tmp_path: Path, document: object) -> None:
     assert _files(tmp_path, document).find("r.io") is None
 
 
-def test_stored_login_is_private_and_can_be_erased(tmp_path) -> None:
+def test_stored_login_is_private_and_can_be_erased(tmp_path: Path) -> None:
     path = str(tmp_path / "new" / "config.json")
     assert store_credential(path, "docker.io", Credential("ann", "s3cret")) == ""
     assert os.stat(path).st_mode & 0o777 == 0o600
@@ -328,7 +342,7 @@ esac
 
 
 @pytest.fixture
-def helper(tmp_path, monkeypatch) -> Path:
+def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     log = tmp_path / "helper.log"
     program = tmp_path / "docker-credential-toy"
     program.write_text(HELPER.format(log=log))
@@ -338,20 +352,22 @@ def helper(tmp_path, monkeypatch) -> Path:
     return log
 
 
-def test_credential_helper_is_asked_with_a_constant_environment(tmp_path, helper) -> None:
+def test_credential_helper_is_asked_with_a_constant_environment(tmp_path: Path, helper: Path) -> None:
     found = _files(tmp_path, {"credHelpers": {"r.io": "toy"}}).find("r.io")
     assert (found.username, found.secret) == ("ann", "from-helper")
     assert "leak-me" not in helper.read_text()
 
 
-def test_helper_without_an_entry_means_no_credential(tmp_path, helper) -> None:
+def test_helper_without_an_entry_means_no_credential(tmp_path: Path, helper: Path) -> None:
     files = _files(tmp_path, {"credsStore": "toy"})
     assert files.find("unknown.io") is None
     assert files.problems == []
 
 
 @pytest.mark.parametrize("registry", ["slow.io", "loud.io", "broken.io"])
-def test_helper_that_misbehaves_is_noted_and_ended(tmp_path, helper, registry, monkeypatch) -> None:
+def test_helper_that_misbehaves_is_noted_and_ended(
+    tmp_path: Path, helper: Path, registry: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("casemate.registry.helper_program.TIME_LIMIT_S", 0.3)
     files = _files(tmp_path, {"credsStore": "toy"})
     assert files.find(registry) is None
@@ -359,7 +375,7 @@ def test_helper_that_misbehaves_is_noted_and_ended(tmp_path, helper, registry, m
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/b", "", "a b", "$(x)"])
-def test_helper_name_cannot_leave_path(tmp_path, helper, name) -> None:
+def test_helper_name_cannot_leave_path(tmp_path: Path, helper: Path, name: str) -> None:
     assert _files(tmp_path, {"credHelpers": {"r.io": name}}).find("r.io") is None
     assert not helper.exists()
 

@@ -42,14 +42,16 @@ def blobs(content: Any) -> set[str]:
     return {blob.digest for blob in content.iter_blobs()}
 
 
-def test_honest_image_is_pulled_whole(toy, image, settings, content, digest_of) -> None:
+def test_honest_image_is_pulled_whole(
+    toy: Any, image: Any, settings: Settings, content: Any, digest_of: Any
+) -> None:
     image.put_into(toy)
     fetched = pull(toy, settings, content)
     assert fetched.manifest_digest == digest_of(image.manifest)
     assert blobs(content) == {digest_of(part) for part in (image.manifest, image.config, image.layer)}
 
 
-def test_second_pull_fetches_no_blob_again(toy, image, settings, content) -> None:
+def test_second_pull_fetches_no_blob_again(toy: Any, image: Any, settings: Settings, content: Any) -> None:
     image.put_into(toy)
     pull(toy, settings, content)
     toy.seen.clear()
@@ -73,7 +75,9 @@ def test_second_pull_fetches_no_blob_again(toy, image, settings, content) -> Non
         pytest.param({"mediaType": ""}, Invalid, id="no layer type"),
     ],
 )
-def test_bad_layer_descriptor_stores_nothing(toy, image, settings, content, bend, error) -> None:
+def test_bad_layer_descriptor_stores_nothing(
+    toy: Any, image: Any, settings: Settings, content: Any, bend: dict[str, object], error: type[Exception]
+) -> None:
     image.document["layers"][0].update(bend)
     image.put_into(toy)
     with pytest.raises(error):
@@ -107,7 +111,9 @@ def _with(image: Any, **changes: object) -> bytes:
         pytest.param(lambda image: _with(image, layers=[]), Invalid, id="fewer layers than the config names"),
     ],
 )
-def test_bad_manifest_is_refused_by_name(toy, image, settings, content, digest_of, make, error) -> None:
+def test_bad_manifest_is_refused_by_name(
+    toy: Any, image: Any, settings: Settings, content: Any, digest_of: Any, make: Any, error: type[Exception]
+) -> None:
     image.put_into(toy)
     toy.serve_manifest("v1", make(image))
     with pytest.raises(error):
@@ -115,21 +121,25 @@ def test_bad_manifest_is_refused_by_name(toy, image, settings, content, digest_o
     assert digest_of(image.layer) not in blobs(content)
 
 
-def test_artifact_is_not_an_image(toy, image, settings, content) -> None:
+def test_artifact_is_not_an_image(toy: Any, image: Any, settings: Settings, content: Any) -> None:
     image.document["config"]["mediaType"] = "application/vnd.cncf.helm.config.v1+json"
     image.put_into(toy)
     with pytest.raises(Unsupported, match="not a container image"):
         pull(toy, settings, content)
 
 
-def test_wrong_content_type_of_a_manifest_is_refused(toy, image, settings, content) -> None:
+def test_wrong_content_type_of_a_manifest_is_refused(
+    toy: Any, image: Any, settings: Settings, content: Any
+) -> None:
     image.put_into(toy)
     toy.serve_manifest("v1", image.manifest, "application/vnd.oci.image.index.v1+json")
     with pytest.raises(Invalid):
         pull(toy, settings, content)
 
 
-def test_manifest_of_another_digest_is_corrupt(toy, image, settings, content) -> None:
+def test_manifest_of_another_digest_is_corrupt(
+    toy: Any, image: Any, settings: Settings, content: Any
+) -> None:
     image.put_into(toy)
     asked = "sha256:" + "0" * 64
     toy.serve(f"/v2/app/manifests/{asked}", image.manifest, Content_Type=image.document["mediaType"])
@@ -139,7 +149,9 @@ def test_manifest_of_another_digest_is_corrupt(toy, image, settings, content) ->
 
 
 @pytest.mark.parametrize("part", ["config", "layer"])
-def test_changed_blob_is_corrupt_and_not_kept(toy, image, settings, content, digest_of, part) -> None:
+def test_changed_blob_is_corrupt_and_not_kept(
+    toy: Any, image: Any, settings: Settings, content: Any, digest_of: Any, part: str
+) -> None:
     image.put_into(toy)
     honest = getattr(image, part)
     toy.serve(f"/v2/app/blobs/{digest_of(honest)}", b"X" + honest[1:])
@@ -151,7 +163,9 @@ def test_changed_blob_is_corrupt_and_not_kept(toy, image, settings, content, dig
 @pytest.mark.parametrize(
     "change", [lambda layer: layer + b"more", lambda layer: layer[:-1]], ids=["longer", "shorter"]
 )
-def test_blob_of_another_size_is_corrupt(toy, image, settings, content, digest_of, change) -> None:
+def test_blob_of_another_size_is_corrupt(
+    toy: Any, image: Any, settings: Settings, content: Any, digest_of: Any, change: Any
+) -> None:
     image.put_into(toy)
     toy.serve(image.layer_path, change(image.layer))
     with pytest.raises(Corrupt):
@@ -171,14 +185,14 @@ def _endless(handler: Any) -> None:
         pass
 
 
-def test_endless_blob_is_cut_off(toy, image, settings, content) -> None:
+def test_endless_blob_is_cut_off(toy: Any, image: Any, settings: Settings, content: Any) -> None:
     image.put_into(toy)
     toy.routes[image.layer_path] = _endless
     with pytest.raises(Corrupt, match="more than"):
         pull(toy, settings, content)
 
 
-def test_endless_manifest_is_cut_off(toy, image, settings, content) -> None:
+def test_endless_manifest_is_cut_off(toy: Any, image: Any, settings: Settings, content: Any) -> None:
     toy.routes["/v2/app/manifests/v1"] = _endless
     with pytest.raises(Exhausted):
         pull(toy, settings, content)
@@ -204,7 +218,7 @@ def _cut_after(image: Any, kept: int, *, ranges: bool, times: int = 10**9) -> Ca
     return route
 
 
-def test_cut_blob_is_resumed_with_a_range(toy, image, settings, content) -> None:
+def test_cut_blob_is_resumed_with_a_range(toy: Any, image: Any, settings: Settings, content: Any) -> None:
     image.put_into(toy)
     toy.routes[image.layer_path] = _cut_after(image, 200_000, ranges=True)
     pull(toy, settings, content)
@@ -212,14 +226,16 @@ def test_cut_blob_is_resumed_with_a_range(toy, image, settings, content) -> None
     assert ranges == ["", "bytes=200000-499999", "bytes=400000-499999"]
 
 
-def test_cut_blob_is_resumed_without_range_support(toy, image, settings, content) -> None:
+def test_cut_blob_is_resumed_without_range_support(
+    toy: Any, image: Any, settings: Settings, content: Any
+) -> None:
     image.put_into(toy)
     toy.routes[image.layer_path] = _cut_after(image, 300_000, ranges=False, times=1)
     pull(toy, settings, content)
 
 
 def test_blob_that_is_always_cut_at_the_start_fails_after_a_few_attempts(
-    toy, image, settings, content
+    toy: Any, image: Any, settings: Settings, content: Any
 ) -> None:
     image.put_into(toy)
     toy.routes[image.layer_path] = _cut_after(image, 100, ranges=True)
@@ -228,7 +244,9 @@ def test_blob_that_is_always_cut_at_the_start_fails_after_a_few_attempts(
     assert len([path for _, path, _ in toy.seen if path == image.layer_path]) == settings.limits.attempts
 
 
-def test_next_pull_resumes_what_the_last_one_left(toy, image, settings, content) -> None:
+def test_next_pull_resumes_what_the_last_one_left(
+    toy: Any, image: Any, settings: Settings, content: Any
+) -> None:
     image.put_into(toy)
     toy.routes[image.layer_path] = _cut_after(image, 100, ranges=True)
     with pytest.raises((Corrupt, Unavailable)):
@@ -239,7 +257,9 @@ def test_next_pull_resumes_what_the_last_one_left(toy, image, settings, content)
     assert [h.get("Range") for _, path, h in toy.seen if path == image.layer_path] == ["bytes=300-499999"]
 
 
-def test_registry_that_sends_another_range_is_corrupt(toy, image, settings, content) -> None:
+def test_registry_that_sends_another_range_is_corrupt(
+    toy: Any, image: Any, settings: Settings, content: Any
+) -> None:
     image.put_into(toy)
 
     def route(handler: Any) -> None:
@@ -254,7 +274,7 @@ def test_registry_that_sends_another_range_is_corrupt(toy, image, settings, cont
 
 
 def test_registry_that_cannot_resume_a_kept_part_starts_over(
-    toy, image, settings, content, digest_of
+    toy: Any, image: Any, settings: Settings, content: Any, digest_of: Any
 ) -> None:
     image.put_into(toy)
     with content.ingest(digest_of(image.layer)) as ingest:
@@ -283,14 +303,18 @@ def test_registry_that_cannot_resume_a_kept_part_starts_over(
         (418, Unavailable),
     ],
 )
-def test_status_has_its_own_error(toy, settings, content, status, error) -> None:
+def test_status_has_its_own_error(
+    toy: Any, settings: Settings, content: Any, status: int, error: type[Exception]
+) -> None:
     toy.serve("/v2/app/manifests/v1", b"", status=status)
     with pytest.raises(error):
         pull(toy, settings, content)
     assert blobs(content) == set()
 
 
-def test_error_shows_what_the_registry_said_without_control_characters(toy, settings, content) -> None:
+def test_error_shows_what_the_registry_said_without_control_characters(
+    toy: Any, settings: Settings, content: Any
+) -> None:
     body = json.dumps({"errors": [{"code": "DENIED", "message": "go \u001b[31maway"}]}).encode()
     toy.serve("/v2/app/manifests/v1", body, status=403)
     with pytest.raises(Denied, match="away") as caught:
@@ -299,7 +323,9 @@ def test_error_shows_what_the_registry_said_without_control_characters(toy, sett
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_passing_trouble_is_retried_after_the_time_asked_for(toy, image, settings, content, status) -> None:
+def test_passing_trouble_is_retried_after_the_time_asked_for(
+    toy: Any, image: Any, settings: Settings, content: Any, status: int
+) -> None:
     image.put_into(toy)
     settings.limits.longest_pause_s = 1.0
     honest, times = toy.routes["/v2/app/manifests/v1"], []
@@ -316,7 +342,9 @@ def test_passing_trouble_is_retried_after_the_time_asked_for(toy, image, setting
     assert 0.9 < times[1] - times[0] < 3
 
 
-def test_silent_registry_times_out_with_a_clear_error(toy, image, settings, content) -> None:
+def test_silent_registry_times_out_with_a_clear_error(
+    toy: Any, image: Any, settings: Settings, content: Any
+) -> None:
     image.put_into(toy)
     settings.limits.attempts = 1
 
@@ -337,7 +365,7 @@ def test_silent_registry_times_out_with_a_clear_error(toy, image, settings, cont
     assert time.monotonic() - started < 3
 
 
-def test_trickle_counts_as_a_stall(toy, image, settings, content) -> None:
+def test_trickle_counts_as_a_stall(toy: Any, image: Any, settings: Settings, content: Any) -> None:
     image.put_into(toy)
     settings.limits.attempts, settings.limits.slow_window_s = 1, 0.4
 
@@ -359,13 +387,15 @@ def test_trickle_counts_as_a_stall(toy, image, settings, content) -> None:
         pull(toy, settings, content)
 
 
-def test_nobody_listens_is_unavailable(settings, content, toy) -> None:
+def test_nobody_listens_is_unavailable(settings: Settings, content: Any, toy: Any) -> None:
     toy.host = "127.0.0.1:1"
     with pytest.raises(Unavailable, match="connection refused"):
         pull(toy, settings, content)
 
 
-def test_foreign_urls_are_never_followed(toy, other_toy, image, settings, content) -> None:
+def test_foreign_urls_are_never_followed(
+    toy: Any, other_toy: Any, image: Any, settings: Settings, content: Any
+) -> None:
     image.document["layers"][0] |= {
         "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar",
         "urls": [f"http://{other_toy.host}/layer"],
@@ -375,7 +405,9 @@ def test_foreign_urls_are_never_followed(toy, other_toy, image, settings, conten
     assert other_toy.seen == []
 
 
-def test_missing_platform_lists_those_that_exist(toy, image, settings, content, digest_of) -> None:
+def test_missing_platform_lists_those_that_exist(
+    toy: Any, image: Any, settings: Settings, content: Any, digest_of: Any
+) -> None:
     entry = {
         "mediaType": image.document["mediaType"],
         "digest": digest_of(image.manifest),

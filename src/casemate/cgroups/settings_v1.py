@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-_MAX_SWAPPINESS = 100
+MAX_SWAPPINESS = 100
 
 
 def settings(resources: Mapping[str, Any]) -> tuple[list[Setting], list[str]]:
@@ -59,7 +59,7 @@ def _memory(memory: Mapping[str, Any], ignored: list[str]) -> list[Setting]:
     ):
         if value:
             found.append(Setting(f"memory.{name}", "memory", (file, str(value))))
-    swappiness = integer("memory", memory, "swappiness", highest=_MAX_SWAPPINESS)
+    swappiness = integer("memory", memory, "swappiness", highest=MAX_SWAPPINESS)
     if swappiness is not None and swappiness >= 0:
         found.append(Setting("memory.swappiness", "memory", ("memory.swappiness", str(swappiness))))
     # A group without OOM killer does not die, it hangs, for ever and unkillably as long as nobody raises its

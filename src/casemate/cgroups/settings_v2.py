@@ -18,7 +18,7 @@ from casemate.cgroups.convert import (
 )
 from casemate.cgroups.fields import boolean, device_number, integer, items, line, refuse, section
 from casemate.cgroups.settings import Setting
-from casemate.cgroups.settings_v1 import huge_page_size, rdma_lines
+from casemate.cgroups.settings_v1 import MAX_SWAPPINESS, huge_page_size, rdma_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,8 +65,11 @@ def _memory(memory: Mapping[str, Any], ignored: list[str]) -> list[Setting]:
     reservation = integer("memory", memory, "reservation")
     if reservation:
         found.append(Setting("memory.reservation", "memory", ("memory.low", limit_text(reservation))))
-    unknown = ("kernel", "kernelTCP", "swappiness")
+    unknown = ("kernel", "kernelTCP")
     ignored += [f"memory.{key}" for key in unknown if (integer("memory", memory, key) or 0) > 0]
+    swappiness = integer("memory", memory, "swappiness", highest=MAX_SWAPPINESS)
+    if swappiness is not None and swappiness >= 0:
+        ignored.append("memory.swappiness")
     if boolean("memory", memory, "disableOOMKiller"):
         ignored.append("memory.disableOOMKiller")
     return found
@@ -153,7 +156,9 @@ def _unified(unified: Mapping[str, Any]) -> list[Setting]:
     found: list[Setting] = []
     for key, value in unified.items():
         controller, dot, rest = key.partition(".")
-        plain = key.isascii() and key.replace(".", "").replace("_", "").isalnum() and dot and rest
+        plain = (
+            key.isascii() and key.replace(".", "").replace("_", "").isalnum() and controller and dot and rest
+        )
         if not plain or (controller == "cgroup" and key not in _UNIFIED_CORE):
             raise refuse(f"unified.{key}", "it is not a limit that can be set")
         if not isinstance(value, str) or not all(text.isprintable() for text in value.split("\n")):

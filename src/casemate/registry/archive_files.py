@@ -7,7 +7,6 @@ spooled into an unnamed file.
 from __future__ import annotations
 
 import os
-import tempfile
 
 from casemate.errors import Denied, Exhausted, Invalid, NotFound, Unsupported
 from casemate.image.tar_header import BLOCK, ZERO_BLOCK, Header
@@ -180,6 +179,8 @@ def _archive_compression(file: BinaryIO, path: str) -> str:
 
 def _spooled(source: BinaryIO, path: str) -> BinaryIO:
     """Return an unnamed file with everything that ``source`` (closed afterwards) yields."""
+    import tempfile  # noqa: PLC0415 - 10 ms that a plain archive need not spend
+
     spool: BinaryIO = tempfile.TemporaryFile(prefix="casemate-", buffering=0)  # noqa: SIM115 - returned
     try:
         with source:

@@ -1,5 +1,6 @@
 """From the text that users write (``docker://``, ``oci:``, ...) to a source or a sink.
 
+Each transport is imported when it is asked for: a pull needs no archive reader, a load no HTTP.
 Source: containers-transports(5), whose syntax this is.
 """
 
@@ -10,32 +11,34 @@ import os
 from casemate.errors import Invalid, Unsupported
 from casemate.oci.quoting import quoted
 from casemate.oci.reference import parse_reference
-from casemate.registry.archive_files import ArchiveFiles
-from casemate.registry.files import DirectoryFiles
-from casemate.registry.settings import load_settings
-from casemate.registry.transport.directory import DirectorySink, DirectorySource
-from casemate.registry.transport.docker import DockerSink, DockerSource
-from casemate.registry.transport.docker_archive import DockerArchiveSource, read_listing
-from casemate.registry.transport.oci_archive import ArchiveSink
-from casemate.registry.transport.oci_layout import OciLayoutSink, OciLayoutSource, names_of, read_layout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from casemate.core.transport import ImageSource
     from casemate.registry.settings import Settings
+    from casemate.registry.transport.directory import DirectorySink
+    from casemate.registry.transport.docker import DockerSink
+    from casemate.registry.transport.oci_archive import ArchiveSink
+    from casemate.registry.transport.oci_layout import OciLayoutSink
+
+    AnySink: TypeAlias = DockerSink | OciLayoutSink | ArchiveSink | DirectorySink
 
 TRANSPORTS = ("docker://", "oci:", "oci-archive:", "docker-archive:", "dir:", "archive:")
-AnySink = DockerSink | OciLayoutSink | ArchiveSink | DirectorySink
+"""``archive:`` reads either kind of archive, and writes docker's, which is both."""
 
 
 class Archive:
     """An image archive of either kind with all its images. ``path`` "-" is standard input.
 
-    ``images`` lists (full names that the archive claims, source); the sources share the archive: close only
-    that.
+    ``images`` lists (full names that the archive claims, source). The sources share the archive: close only
+    this.
     """
 
     def __init__(self, path: str) -> None:
+        from casemate.registry.archive_files import ArchiveFiles  # noqa: PLC0415 - see the module
+
         self._files = ArchiveFiles(path)
         self.images: list[tuple[list[str], ImageSource]] = []
         try:
@@ -49,18 +52,21 @@ class Archive:
         self._files.close()
 
     def _list(self) -> None:
+        from casemate.registry.transport import docker_archive, oci_layout  # noqa: PLC0415 - see the module
+
         # docker 25 and later write both halves: the layout keeps the digests that the image was pulled with.
         if self._files.has("oci-layout") and self._files.has("index.json"):
             by_digest: dict[str, list[str]] = {}
-            for entry in read_layout(self._files):
-                by_digest.setdefault(entry.digest, []).extend(names_of(entry))
+            for entry in oci_layout.read_layout(self._files):
+                by_digest.setdefault(entry.digest, []).extend(oci_layout.names_of(entry))
             self.images = [
-                (names, OciLayoutSource(self._files, digest)) for digest, names in by_digest.items()
+                (names, oci_layout.OciLayoutSource(self._files, digest))
+                for digest, names in by_digest.items()
             ]
         else:
-            listing = read_listing(self._files)
             self.images = [
-                (image.names, DockerArchiveSource(self._files, f"@{at}")) for at, image in enumerate(listing)
+                (image.names, docker_archive.DockerArchiveSource(self._files, f"@{at}"))
+                for at, image in enumerate(docker_archive.read_listing(self._files))
             ]
 
 
@@ -71,19 +77,13 @@ def open_source(text: str, settings: Settings | None = None) -> ImageSource:
     """
     transport, rest = _split(text)
     if transport == "docker://":
+        from casemate.registry.settings import load_settings  # noqa: PLC0415 - see the module
+        from casemate.registry.transport.docker import DockerSource  # noqa: PLC0415 - see the module
+
         return DockerSource(parse_reference(rest), settings or load_settings())
-    path, selector = _split_path(rest, text)
-    if transport == "dir:":
-        return DirectorySource(DirectoryFiles(rest))
-    if transport == "oci:":
-        return OciLayoutSource(DirectoryFiles(path), selector)
-    files = ArchiveFiles(path)
-    try:
-        is_layout = transport == "oci-archive:" or (transport == "archive:" and files.has("oci-layout"))
-        return OciLayoutSource(files, selector) if is_layout else DockerArchiveSource(files, selector)
-    except BaseException:
-        files.close()
-        raise
+    if transport in {"dir:", "oci:"}:
+        return _open_directory(transport, rest, text)
+    return _open_archive(transport, *_split_path(rest, text))
 
 
 def open_sink(text: str, settings: Settings | None = None) -> AnySink:
@@ -93,16 +93,58 @@ def open_sink(text: str, settings: Settings | None = None) -> AnySink:
     """
     transport, rest = _split(text)
     if transport == "docker://":
-        reference = parse_reference(rest)
-        if reference.digest:
-            raise Unsupported("push image", quoted(text), "a digest cannot be chosen, only a tag")
-        return DockerSink(reference, settings or load_settings())
+        return _open_registry_sink(rest, text, settings)
     path, name = _split_path(rest, text)
     if transport == "dir:":
+        from casemate.registry.transport.directory import DirectorySink  # noqa: PLC0415 - see the module
+
         return DirectorySink(rest)
     if transport == "oci:":
+        from casemate.registry.transport.oci_layout import OciLayoutSink  # noqa: PLC0415 - see the module
+
         return OciLayoutSink(path, name)
+    from casemate.registry.transport.oci_archive import ArchiveSink  # noqa: PLC0415 - see the module
+
     return ArchiveSink(path, for_docker=transport != "oci-archive:", name=name)
+
+
+def _open_directory(transport: str, rest: str, text: str) -> ImageSource:
+    from casemate.registry.files import DirectoryFiles  # noqa: PLC0415 - see the module
+    from casemate.registry.transport import directory, oci_layout  # noqa: PLC0415 - see the module
+
+    path, selector = (rest, "") if transport == "dir:" else _split_path(rest, text)
+    files = DirectoryFiles(path)
+    try:
+        if transport == "dir:":
+            return directory.DirectorySource(files)
+        return oci_layout.OciLayoutSource(files, selector)
+    except BaseException:
+        files.close()
+        raise
+
+
+def _open_archive(transport: str, path: str, selector: str) -> ImageSource:
+    from casemate.registry.archive_files import ArchiveFiles  # noqa: PLC0415 - see the module
+    from casemate.registry.transport import docker_archive, oci_layout  # noqa: PLC0415 - see the module
+
+    files = ArchiveFiles(path)
+    try:
+        if transport == "oci-archive:" or (transport == "archive:" and files.has("oci-layout")):
+            return oci_layout.OciLayoutSource(files, selector)
+        return docker_archive.DockerArchiveSource(files, selector)
+    except BaseException:
+        files.close()
+        raise
+
+
+def _open_registry_sink(rest: str, text: str, settings: Settings | None) -> DockerSink:
+    from casemate.registry.settings import load_settings  # noqa: PLC0415 - see the module
+    from casemate.registry.transport.docker import DockerSink  # noqa: PLC0415 - see the module
+
+    reference = parse_reference(rest)
+    if reference.digest:
+        raise Unsupported("push image", quoted(text), "a digest cannot be chosen, only a tag")
+    return DockerSink(reference, settings or load_settings())
 
 
 def _split(text: str) -> tuple[str, str]:

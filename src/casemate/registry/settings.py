@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import tomllib
 
 from casemate.errors import Denied, Invalid
 from casemate.oci.reference import is_registry, is_repository
@@ -191,6 +190,8 @@ def _read_rules(path: str) -> list[RegistryRule]:
             data = file.read(_FILE_LIMIT_BYTES)
     except (FileNotFoundError, PermissionError):
         return []
+    import tomllib  # noqa: PLC0415 - 10 ms that a machine without registries.conf need not spend
+
     try:
         document = tomllib.loads(data.decode("utf-8"))
     except ValueError as error:

@@ -20,43 +20,47 @@ from casemate.kernel.pidfd import pidfd_open, pidfd_send_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
 SIGKILL = 9
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.001, 0.02
 
 
-def pids_of(path: str) -> list[int]:
-    """The processes of a group and of all groups below it, as pids of the caller's pid namespace, sorted.
+def pids_of(*paths: str) -> list[int]:
+    """The processes of these groups and of all below them, as pids of the caller's pid namespace, sorted.
 
     Those that the caller's pid namespace does not show appear as 0 in the kernel's list and are left out.
     """
     found: set[int] = set()
-    for directory in descendants(path):
-        text = find_text(directory, "cgroup.procs")
-        found.update(int(word) for word in (text or "").split())
+    for path in paths:
+        for directory in descendants(path):
+            text = find_text(directory, "cgroup.procs")
+            found.update(int(word) for word in (text or "").split())
     return sorted(found - {0})
 
 
-def is_member(pid: int, controllers: frozenset[str], group: str) -> bool:
-    """Whether the process is now in or below ``group`` (as /proc/PID/cgroup shows it) in this hierarchy."""
+def is_member(pid: int, groups: Mapping[frozenset[str], str]) -> bool:
+    """Whether the process is now in or below one of these groups (paths as in /proc/PID/cgroup)."""
     try:
         with open(f"/proc/{pid}/cgroup", "rb") as file:
             own = parse_own(os.fsdecode(file.read()))
     except OSError:
         return False
-    path = own.get(controllers, "").removesuffix(" (deleted)")
-    return path == group or path.startswith(group.rstrip("/") + "/")
+    for controllers, group in groups.items():
+        path = own.get(controllers, "").removesuffix(" (deleted)")
+        if path == group or path.startswith(group.rstrip("/") + "/"):
+            return True
+    return False
 
 
-def signal_members(path: str, signal: int, belongs: Callable[[int], bool]) -> int:
-    """Send a signal to each member; how many got it.
+def signal_members(pids: Iterable[int], signal: int, belongs: Callable[[int], bool]) -> int:
+    """Send a signal to each of these processes that still is a member; how many got it.
 
     Raises: KernelError, EPERM.
     """
     reached = 0
-    for pid in pids_of(path):
+    for pid in pids:
         try:
             pinned = pidfd_open(pid)
         except KernelError as error:
@@ -69,15 +73,19 @@ def signal_members(path: str, signal: int, belongs: Callable[[int], bool]) -> in
     return reached
 
 
-def kill_until_empty(path: str, timeout_s: float, strike: Callable[[], None]) -> None:
-    """Call ``strike`` again and again until the group has no process left.
+def kill_until_empty(
+    path: str, timeout_s: float, pids: Callable[[], list[int]], strike: Callable[[int], None]
+) -> None:
+    """Call ``strike`` with 0, 1, 2, ... until the group has no process left.
 
     Raises: TimedOut, with the pids that remain; they hang in the kernel (state D) or are new all the time.
     """
     deadline = time.monotonic() + timeout_s
     pause_s = _FIRST_PAUSE_S
-    while left := pids_of(path):
-        strike()
+    blow = 0
+    while left := pids():
+        strike(blow)
+        blow += 1
         if time.monotonic() >= deadline:
             shown = ", ".join(str(pid) for pid in left[:8])
             raise TimedOut("kill the processes of cgroup", path, f"{len(left)} remain: {shown}")

@@ -57,17 +57,17 @@ class V1Manager:
     def create(self, path: str, *, resources: Mapping[str, Any] | None = None) -> V1Cgroup:
         """See ``manager.CgroupManager``."""
         group = self._group(parse_path(path, default_slice=self._default_slice()))
+        before = group.directories()
         try:
             group.make_base()
             if resources:
                 group.make_for(resources)
             if group.pids():
                 raise AlreadyExists("make cgroup", path, "processes run in it")  # noqa: TRY301 - undone below
-        except AlreadyExists:
-            raise
         except BaseException:
             for directory in group.directories():
-                tree.prune(directory)
+                if directory not in before:
+                    tree.prune(directory)
             raise
         return group
 

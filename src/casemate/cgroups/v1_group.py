@@ -113,45 +113,34 @@ class V1Cgroup:
         return [(os.path.basename(path), fd) for path, fd in opened]
 
     def pids(self) -> list[int]:
-        """See ``manager.Cgroup``: those of the hierarchy that is joined first, which are all."""
-        found = self.directories()
-        return members.pids_of(found[0]) if found else []
+        """See ``manager.Cgroup``: whoever is in any of the directories, also who is just joining."""
+        return members.pids_of(*self.directories())
 
     def signal_all(self, signal: int) -> int:
         """See ``manager.Cgroup``."""
-        first = self._first()
-        if first is None:
-            return 0
-        group = self._path_in(first)
-        directory = self._directory(first)
-        return members.signal_members(
-            directory, signal, lambda pid: members.is_member(pid, first.controllers, group)
-        )
+        groups = {hierarchy.controllers: self._path_in(hierarchy) for hierarchy in self._bases}
+        return members.signal_members(self.pids(), signal, lambda pid: members.is_member(pid, groups))
 
     def kill(self, timeout_s: float = 10.0) -> None:
         """See ``manager.Cgroup``: one write where v2 is at hand; else it is frozen, so that none forks."""
-        first = self._first()
-        if first is None:
-            return
-        atomic = first.is_v2 and os.path.exists(f"{self._directory(first)}/cgroup.kill")
-        strike = self._strike_at_once if atomic else self._strike_one_by_one
-        members.kill_until_empty(self._directory(first), timeout_s, strike)
+        members.kill_until_empty(self.path, timeout_s, self.pids, self._strike)
 
-    def _strike_at_once(self) -> None:
+    def _strike(self, blow: int) -> None:
+        """The first blow is the atomic one; what it did not reach is hunted one by one."""
         unified = self._directory_of(UNIFIED)
-        if unified is not None:
+        if blow == 0 and unified is not None and os.path.exists(f"{unified}/cgroup.kill"):
             write_file(unified, "cgroup.kill", "1")
-        self.thaw()
-
-    def _strike_one_by_one(self) -> None:
+            self.thaw()  # a v1-frozen task dies only when it may run again
+            return
+        freezer = self._directory_of("freezer")
         try:
-            if self._directory_of("freezer") is not None:
-                freezing.freeze_v1(self._directory_of("freezer") or "", 0.5)
+            if freezer is not None:
+                freezing.freeze_v1(freezer, 0.5)
         except TimedOut:  # somebody hangs in the kernel; the others still die
             pass
         finally:
             self.signal_all(members.SIGKILL)
-            self.thaw()  # a frozen task dies only when it may run again
+            self.thaw()
 
     def freeze(self, timeout_s: float = 10.0) -> None:
         """See ``manager.Cgroup``."""
@@ -194,9 +183,6 @@ class V1Cgroup:
                 directory = self._directory(hierarchy)
                 return directory if tree.exists(directory) else None
         return None
-
-    def _first(self) -> Hierarchy | None:
-        return next((h for h in self._bases if tree.exists(self._directory(h))), None)
 
     def _path_in(self, hierarchy: Hierarchy) -> str:
         """The group's path as /proc/PID/cgroup shows it."""

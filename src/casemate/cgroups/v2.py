@@ -243,17 +243,14 @@ class V2Cgroup:
     def signal_all(self, signal: int) -> int:
         """See ``manager.Cgroup``."""
         group = self._hierarchy.root.rstrip("/") + self.directory[len(self._hierarchy.mountpoint) :]
-        unified = frozenset({UNIFIED})
-        return members.signal_members(
-            self.directory, signal, lambda pid: members.is_member(pid, unified, group)
-        )
+        groups = {frozenset({UNIFIED}): group}
+        return members.signal_members(self.pids(), signal, lambda pid: members.is_member(pid, groups))
 
     def kill(self, timeout_s: float = 10.0) -> None:
         """See ``manager.Cgroup``. One write where the kernel has cgroup.kill (5.14)."""
-        if tree.exists(self.directory):
-            members.kill_until_empty(self.directory, timeout_s, self._strike)
+        members.kill_until_empty(self.path, timeout_s, self.pids, self._strike)
 
-    def _strike(self) -> None:
+    def _strike(self, _blow: int) -> None:
         try:
             write_file(self.directory, "cgroup.kill", "1")
         except KernelError as error:

@@ -15,6 +15,7 @@ from casemate.core.snapshots import RootFs, Usage
 from casemate.errors import AlreadyExists, CasemateError, Conflict, Corrupt, NotFound, Unsupported
 from casemate.kernel.fd import Fd
 from casemate.kernel.libc import LONG, checked, declare_c
+from casemate.kernel.lock import lock
 from casemate.kernel.procfs import boot_id
 from casemate.oci.digest import short
 from casemate.store.overlay.identity import own_identity
@@ -73,8 +74,10 @@ class OverlaySnapshotter:
         path = self._layout.layer(layer.chain_id)
         if not self.has_layer(layer.chain_id):
             self._layout.discard(path)  # written, but not safely, before the machine stopped
-            self._unpack(layer, blob.fileno(), path)
-            self.empty_trash()
+            try:
+                self._unpack(layer, blob.fileno(), path)
+            finally:
+                self.empty_trash()
         found = self._layer(layer.chain_id)
         return Usage(found["size_bytes"], found["inodes"])
 
@@ -146,9 +149,11 @@ class OverlaySnapshotter:
         with self._layout.stage() as stage:
             self._make_upper(stage.path, chain, owner_base)
             write_json(f"{stage.path}/root.json", described)
-            if not stage.publish(path) and read_json(f"{path}/root.json") != described:
+            is_new = stage.publish(path)
+        if not is_new:
+            self.empty_trash()
+            if read_json(f"{path}/root.json") != described:
                 raise AlreadyExists("create root file system", key, "it exists with other layers or owners")
-        self.empty_trash()
         return self._rootfs(path, described)
 
     def _make_upper(self, stage_path: str, chain: Sequence[dict[str, Any]], owner_base: int | None) -> None:
@@ -262,10 +267,15 @@ class OverlaySnapshotter:
         Raises: Denied for what cannot be deleted.
         """
         for name in os.listdir(self._layout.trash):
+            path = f"{self._layout.trash}/{name}"
             try:
-                self._run({"job": "remove", "name": name}, [self._layout.trash])
+                with Fd(os.open(path, _DIRECTORY)) as entry:
+                    lock(entry.fileno())  # whoever has it is deleting it; then it is gone
+                    self._run({"job": "remove", "name": name}, [self._layout.trash])
+            except FileNotFoundError:
+                continue
             except OSError as error:
-                raise explain(error, "delete directory", f"{self._layout.trash}/{name}") from error
+                raise explain(error, "delete directory", path) from error
 
     def _run(
         self, job: dict[str, Any], trees: Sequence[str], *, source_fd: int | None = None

@@ -83,7 +83,7 @@ class _Level:
     def __init__(self, fd: int, name: bytes) -> None:
         self.fd = fd
         self.name = name
-        self.pending = _unlink_files(fd)
+        self.pending: list[bytes] = []
 
 
 def _empty(top_fd: int) -> None:
@@ -91,6 +91,7 @@ def _empty(top_fd: int) -> None:
     levels = [_Level(top_fd, b"")]
     moved = retries = 0
     try:
+        levels[0].pending = _unlink_files(top_fd)
         while levels:
             level = levels[-1]
             if level.pending and len(levels) > _MAX_DEPTH:
@@ -99,6 +100,7 @@ def _empty(top_fd: int) -> None:
             elif level.pending:
                 name = level.pending.pop()
                 levels.append(_Level(_enter(level.fd, name), name))
+                levels[-1].pending = _unlink_files(levels[-1].fd)
             else:
                 levels.pop()
                 if levels and not _close_and_remove(level, levels[-1].fd):

@@ -31,7 +31,7 @@ from casemate.runtime.sealed import spawn_enter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -140,18 +140,20 @@ def launch(plan: Plan, *, on_ask: OnAsk | None = None, deadline_s: float = 60.0)
 
 
 def _send_plan(control: Fd, plan: Plan) -> None:
-    """Send the sealed plan and all descriptors; a closed channel is left for the reader to explain."""
+    """Send the sealed plan and all descriptors."""
     with memfd.sealed("casemate-plan", plan.encode()) as data:
         fds = [data.fileno(), *plan.fds]
         for start in range(0, len(fds), FDS_PER_MESSAGE):
-            try:
-                send_fds(
-                    control.fileno(), b"MORE" if start else b"PLAN", fds[start : start + FDS_PER_MESSAGE]
-                )
-            except KernelError as error:
-                if error.errno not in (errno.EPIPE, errno.ECONNRESET):
-                    raise
-                return
+            _tell(control, b"MORE" if start else b"PLAN", fds[start : start + FDS_PER_MESSAGE])
+
+
+def _tell(control: Fd, data: bytes, fds: Sequence[int] = ()) -> None:
+    """Send to ``enter``; when it is gone, what it said last is still to be read and explains more than EPIPE."""
+    try:
+        send_fds(control.fileno(), data, list(fds))
+    except KernelError as error:
+        if error.errno not in (errno.EPIPE, errno.ECONNRESET):
+            raise
 
 
 def _follow(launched: Launched, plan: Plan, on_ask: OnAsk | None, deadline: float) -> None:
@@ -180,7 +182,7 @@ def _follow(launched: Launched, plan: Plan, on_ask: OnAsk | None, deadline: floa
 def _answer(launched: Launched, on_ask: OnAsk | None, code: int, pid: int) -> None:
     if on_ask is not None:
         on_ask(code, pid)
-    send_fds(launched.fileno(), GO_ON)
+    _tell(launched._control, GO_ON)  # noqa: SLF001 - same module
 
 
 def _lost(launched: Launched) -> CasemateError:

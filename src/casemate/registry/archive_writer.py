@@ -8,6 +8,7 @@ Source: POSIX.1-2024 pax, "ustar Interchange Format".
 from __future__ import annotations
 
 import os
+import stat
 
 from casemate.errors import AlreadyExists, Denied, Exhausted, Internal
 
@@ -22,24 +23,24 @@ _END_BLOCKS = 2
 
 
 class ArchiveWriter:
-    """A new archive at ``path`` ("-": standard output).
+    """A new archive at ``path``, which appears under its name only when ``finish`` succeeded.
 
-    It appears under its name only when ``finish`` succeeded.
+    "-" is standard output; it, ``/proc/self/fd/N``, pipes and devices are written to directly.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._draft = f"{path}.{os.getpid()}.tmp"
         self._names: set[str] = set()
-        if path == "-":
-            self._fd = os.dup(1)
-        else:
-            try:
+        self._draft = ""
+        try:
+            self._fd = _direct_fd(path)
+            if self._fd < 0:
+                self._draft = f"{path}.{os.getpid()}.tmp"
                 self._fd = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-            except FileExistsError:
-                raise AlreadyExists("write archive", self._draft, "another save may be running") from None
-            except OSError as error:
-                raise Denied("write archive", path, os.strerror(error.errno or 0).lower()) from None
+        except FileExistsError:
+            raise AlreadyExists("write archive", self._draft, "another save may be running") from None
+        except OSError as error:
+            raise Denied("write archive", path, os.strerror(error.errno or 0).lower()) from None
 
     def has(self, name: str) -> bool:
         """Tell whether ``name`` has been written."""
@@ -73,19 +74,20 @@ class ArchiveWriter:
     def finish(self) -> None:
         """Write the end, make the archive durable and give it its name."""
         self._write(bytes(_END_BLOCKS * _BLOCK))
-        if self._path != "-":
+        if self._draft:
             os.fsync(self._fd)
             os.replace(self._draft, self._path)
-        os.close(self._fd)
-        self._fd = -1
+            self._draft = ""
+        self.close()
 
     def close(self) -> None:
-        """Drop an archive that was not finished."""
+        """Close the archive; drop it when it was not finished."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-            if self._path != "-":
-                os.unlink(self._draft)
+        if self._draft:
+            os.unlink(self._draft)
+            self._draft = ""
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -94,6 +96,21 @@ class ArchiveWriter:
                 view = view[os.write(self._fd, view) :]
         except OSError as error:
             raise Exhausted("write archive", self._path, os.strerror(error.errno or 0).lower()) from None
+
+
+def _direct_fd(path: str) -> int:
+    """Return a descriptor of what renaming cannot replace; -1 when ``path`` names a file or nothing."""
+    if path == "-":
+        return os.dup(1)
+    number = path.removeprefix("/proc/self/fd/")
+    if number != path and number.isascii() and number.isdigit():
+        return os.dup(int(number))
+    try:
+        if stat.S_ISREG(os.stat(path).st_mode):
+            return -1
+    except FileNotFoundError:
+        return -1
+    return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
 
 
 def _header(name: str, size_bytes: int, kind: bytes, mode: int) -> bytes:

@@ -14,25 +14,20 @@ from casemate.errors import (
     Corrupt,
     Denied,
     Exhausted,
-    Invalid,
-    NotFound,
-    Unauthorized,
     Unavailable,
-    Unsupported,
 )
 from casemate.oci import mediatype
 from casemate.oci.digest import short
-from casemate.oci.quoting import quoted
 from casemate.oci.strict_json import DOCUMENT_LIMIT_BYTES, loads_object
 from casemate.registry.auth import Authenticator
 from casemate.registry.http import Http, Interrupted
 from casemate.registry.limits import RETRIED_STATUS
 from casemate.registry.origin import is_loopback, origin_of
+from casemate.registry.replies import first_byte, refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from typing import NoReturn
 
     from casemate.core.transport import Descriptor
     from casemate.errors import CasemateError
@@ -184,7 +179,7 @@ class RegistryClient:
             headers=headers,
             expected=frozenset((200, 206, 416)),
         )
-        skip = _first_byte(reply, position)
+        skip = first_byte(reply, position)
         left = descriptor.size_bytes - position + skip
         stated = reply.headers.get("Content-Length", "")
         if stated.isascii() and stated.isdigit() and int(stated) != left:
@@ -230,7 +225,7 @@ class RegistryClient:
                 Unavailable("upload", short(descriptor.digest), f"the registry answered {reply.status}")
             )
         if reply.status not in {201, 204}:
-            self._raise_for(reply, f"blob {short(descriptor.digest)}")
+            raise refused(reply, self.endpoint.registry, "push", f"blob {short(descriptor.digest)}")
         reply.close()
 
     def _call(  # noqa: PLR0913 - the parts of a request
@@ -246,7 +241,7 @@ class RegistryClient:
     ) -> Reply:
         """Return the reply to one call when its status is ``expected``; retry and log in as needed."""
         url = f"{self._base()}/v2/{self.endpoint.repository}/{path}"
-        scope = self._scope(scope)
+        doing, scope = "pull" if scope == _PULL else "push", self._scope(scope)
         attempt, answered = 1, 0
         authorization = self._first_header(url, scope)
         while True:
@@ -269,7 +264,7 @@ class RegistryClient:
             if reply.status in expected:
                 return reply
             if reply.status not in RETRIED_STATUS or attempt >= self._settings.limits.attempts:
-                self._raise_for(reply, subject)
+                raise refused(reply, self.endpoint.registry, doing, subject)
             reply.close()
             time.sleep(self._settings.limits.pause_s(attempt, reply.headers.get("Retry-After", "")))
             attempt += 1
@@ -309,53 +304,3 @@ class RegistryClient:
         if attempt >= self._settings.limits.attempts:
             raise error
         time.sleep(self._settings.limits.pause_s(attempt))
-
-    def _raise_for(self, reply: Reply, subject: str) -> NoReturn:
-        said = _registry_message(reply.error_text())
-        registry, status = self.endpoint.registry, reply.status
-        doing = "fetch" if not said else f"use {registry} for"
-        why = f"{registry} answered {status}" + (f": {said}" if said else "")
-        if status == 401:  # noqa: PLR2004
-            raise Unauthorized(doing, subject, why, hint=f"log in first: casemate login {registry}")
-        if status == 403:  # noqa: PLR2004
-            raise Denied(doing, subject, why, hint=f"the login for {registry} may not do this")
-        if status == 404:  # noqa: PLR2004
-            raise NotFound(doing, subject, why, hint="check the name and the tag")
-        if status == 429:  # noqa: PLR2004
-            raise Unavailable(
-                doing, subject, why, hint="too many requests: wait, or log in for a higher limit"
-            )
-        if status in {400, 413, 415, 422}:
-            raise Invalid(doing, subject, why)
-        raise Unavailable(doing, subject, why)
-
-
-def _first_byte(reply: Reply, position: int) -> int:
-    """Return how many bytes of the reply to skip so that what follows starts at ``position``.
-
-    Raises: Unsupported when the registry cannot send the rest, Corrupt when it sends another range than asked
-    for.
-    """
-    if reply.status == 416:  # noqa: PLR2004 - range not satisfiable
-        reply.close()
-        raise Unsupported("resume", reply.origin, "the registry does not send the rest of a blob")
-    if reply.status == 200:  # noqa: PLR2004 - the whole blob, Range or not
-        return position
-    stated = reply.headers.get("Content-Range", "")
-    if not stated.startswith(f"bytes {position}-"):
-        reply.close()
-        raise Corrupt(
-            "resume", reply.origin, f"bytes from {position} were asked for, sent are {quoted(stated)}"
-        )
-    return 0
-
-
-def _registry_message(body: bytes) -> str:
-    """Return the message of the distribution protocol's error format, "" when ``body`` is something else."""
-    try:
-        document = loads_object(body, what="error")
-        first = document["errors"][0]
-        text = first.get("message") or first.get("code")
-    except (Invalid, Exhausted, LookupError, TypeError, AttributeError):
-        return ""
-    return quoted(text).strip("'\"") if isinstance(text, str) else ""

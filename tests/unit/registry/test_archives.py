@@ -310,3 +310,16 @@ def test_blob_in_a_layout_of_another_size_is_corrupt(tmp_path: Path, image: Any,
     with pytest.raises(Corrupt):
         fetch(f"oci:{tmp_path}/layout", content)
     assert content.find(layer) is None
+
+
+def test_archive_goes_to_an_open_descriptor_and_to_a_pipe(tmp_path: Path, image: Any, content: Any) -> None:
+    digest = _stored(image, content)
+    with open(tmp_path / "given", "wb") as given:
+        sink = open_sink(f"docker-archive:/proc/self/fd/{given.fileno()}")
+        push_image(sink, digest, content=content, names=["app:v1"])
+        sink.finish()  # type: ignore[union-attr]
+        sink.close()
+    with open(tmp_path / "given", "rb") as given:
+        archive = Archive(f"/proc/self/fd/{given.fileno()}")
+        assert archive.images[0][0] == ["docker.io/library/app:v1"]
+        archive.close()

@@ -44,7 +44,7 @@ def group(request: pytest.FixtureRequest) -> Iterator[Cgroup]:
     yield made
     made.kill()
     made.remove()
-    for hierarchy in hierarchies:
+    for hierarchy in read_hierarchies():
         assert not os.path.exists(f"{hierarchy.mountpoint}/{made.path}")
         if os.path.isdir(f"{hierarchy.mountpoint}/casemate-test"):
             os.rmdir(f"{hierarchy.mountpoint}/casemate-test")

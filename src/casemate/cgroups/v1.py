@@ -68,6 +68,8 @@ class V1Manager:
             for directory in group.directories():
                 if directory not in before:
                     tree.prune(directory)
+                    if group.is_own:
+                        tree.prune(os.path.dirname(directory))
             raise
         return group
 

@@ -42,6 +42,11 @@ class V1Cgroup:
         self.path = str(path)
         self.unenforced = unenforced
 
+    @property
+    def is_own(self) -> bool:
+        """Whether its parent is the engine's own, which goes with its last child."""
+        return self._parsed.is_own
+
     def make_base(self) -> None:
         """Make the directories that every container gets."""
         for hierarchy in self._bases:
@@ -170,7 +175,7 @@ class V1Cgroup:
         for hierarchy in self._bases:
             directory = self._directory(hierarchy)
             tree.remove(directory, deadline)
-            if self._parsed.is_own:
+            if self.is_own:
                 tree.prune(os.path.dirname(directory))
 
     def _directory(self, hierarchy: Hierarchy) -> str:

@@ -19,7 +19,7 @@ static struct {
 } journal;
 
 /* The step under way: `step` is twice the viewer, plus one when `before` is valid for it. */
-static struct { u32 active, stream, step; u64 amount, before, start; } round;
+static struct { u32 active, stream, step; u64 amount, before, start; } copying;
 
 struct index_record { u64 time_ns, offset; u32 length; u16 stream, flags; };
 
@@ -98,30 +98,30 @@ static void discard(i32 fd, u64 amount)
 /* Copy the step's bytes to one viewer. 0 when the launcher cannot take any: the container has to wait. */
 static int copy_to_viewer(const struct stream *stream)
 {
-	struct viewer *viewer = &viewers[round.step / 2];
-	struct sink *sink = &viewer->sink[round.stream];
+	struct viewer *viewer = &viewers[copying.step / 2];
+	struct sink *sink = &viewer->sink[copying.stream];
 	u64 done;
 
 	if (viewer->used && sink->fd >= 0) {
-		if (!(round.step & 1)) {
-			round.before = (u64)pending(sink->read);
-			round.step |= 1;
+		if (!(copying.step & 1)) {
+			copying.before = (u64)pending(sink->read);
+			copying.step |= 1;
 		}
-		done = (u64)pending(sink->read) - round.before;
+		done = (u64)pending(sink->read) - copying.before;
 		if (!done) {
-			long copied = sys(tee, stream->pipe, sink->write, round.amount, SPLICE_NONBLOCK);
+			long copied = sys(tee, stream->pipe, sink->write, copying.amount, SPLICE_NONBLOCK);
 
 			done = copied > 0 ? (u64)copied : 0;
 		}
-		if (round.step / 2 == LAUNCHER) {
+		if (copying.step / 2 == LAUNCHER) {
 			if (!done)
 				return 0;
-			round.amount = done;
-		} else if (done != round.amount) {
+			copying.amount = done;
+		} else if (done != copying.amount) {
 			viewer_drop(viewer);
 		}
 	}
-	round.step = (round.step / 2 + 1) * 2;
+	copying.step = (copying.step / 2 + 1) * 2;
 	return 1;
 }
 
@@ -130,14 +130,14 @@ static u64 move_to_log(const struct stream *stream)
 {
 	u64 done;
 
-	while ((done = position() - round.start) < round.amount) {
-		long moved = journal.file < 0 ? -EBADF : sys(splice, stream->pipe, NULL, journal.file, NULL, round.amount - done, 0);
+	while ((done = position() - copying.start) < copying.amount) {
+		long moved = journal.file < 0 ? -EBADF : sys(splice, stream->pipe, NULL, journal.file, NULL, copying.amount - done, 0);
 
 		if (moved > 0 || moved == -EINTR)
 			continue;
-		discard(stream->pipe, round.amount - done);
+		discard(stream->pipe, copying.amount - done);
 		if (journal.dir >= 0) {
-			journal.dropped += round.amount - done;
+			journal.dropped += copying.amount - done;
 			journal.lost_before = 1;
 		}
 		break;
@@ -148,7 +148,7 @@ static u64 move_to_log(const struct stream *stream)
 static void write_index(u64 logged)
 {
 	struct { i64 seconds, nanoseconds; } now = { 0, 0 };
-	struct index_record record = { .offset = round.start, .length = (u32)logged, .stream = (u16)(round.stream + 1) };
+	struct index_record record = { .offset = copying.start, .length = (u32)logged, .stream = (u16)(copying.stream + 1) };
 
 	if (!logged || journal.index < 0)
 		return;
@@ -164,18 +164,18 @@ static void write_index(u64 logged)
 /* Do, or finish, the step under way. */
 static void finish_round(void)
 {
-	struct stream *stream = &streams[round.stream];
+	struct stream *stream = &streams[copying.stream];
 	u64 logged;
 
-	while (round.step / 2 < VIEWERS)
+	while (copying.step / 2 < VIEWERS)
 		if (!copy_to_viewer(stream)) {
 			stream->blocked = 1;
-			round.active = 0;
+			copying.active = 0;
 			return;
 		}
 	logged = move_to_log(stream);
 	write_index(logged);
-	round.active = 0;
+	copying.active = 0;
 	if (self.plan.head->log_max && journal.file >= 0 && position() >= self.plan.head->log_max)
 		rotate();
 }
@@ -188,11 +188,11 @@ static void start_round(u32 number, u64 amount)
 		amount = CHUNK;
 	if (journal.file >= 0 && limit > at && amount > limit - at)
 		amount = limit - at;
-	round.stream = number;
-	round.step = 0;
-	round.amount = amount;
-	round.start = at;
-	round.active = 1;
+	copying.stream = number;
+	copying.step = 0;
+	copying.amount = amount;
+	copying.start = at;
+	copying.active = 1;
 	finish_round();
 }
 
@@ -217,7 +217,7 @@ void streams_pump(const struct pollfd *set)
 {
 	if (journal.rotation) /* somebody was killed in the middle of it */
 		rotate();
-	if (round.active)
+	if (copying.active)
 		finish_round();
 	viewers_read();
 	for (u32 i = 0; i < STREAMS; i++)

@@ -190,7 +190,7 @@ def test_a_key_that_is_no_plain_name_is_invalid(snapshotter: Snapshotter, key: s
 def test_directories_that_a_layer_only_implies_keep_their_mode_from_below(
     snapshotter: Snapshotter, unpack: Callable[..., str]
 ) -> None:
-    """Symptom elsewhere: a layer that brings private/key makes /private, 0700 below, readable for everybody."""
+    """Symptom elsewhere: a layer that brings private/key opens /private, 0700 below, to everybody."""
     base = unpack(BASE)
     top = unpack(layer_of({"private/key": b"secret", "fresh/file": b"1"}), base)
     root = snapshotter.create_root("c1", top, owner_base=None)

@@ -103,7 +103,10 @@ print(os.listdir(path + "/overlay/layers"), os.listdir(path + "/overlay/trash"))
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 @pytest.mark.parametrize(
     ("subids", "owners"),
-    [(True, {"root": 65534, "www": 200032, "closed": 200999}), (False, dict.fromkeys(("root", "www", "closed"), 65534))],
+    [
+        (True, {"root": 65534, "www": 200032, "closed": 200999}),
+        (False, {"root": 65534, "www": 65534, "closed": 65534}),
+    ],
 )  # fmt: skip
 def test_owners_are_the_users_own_ids_and_can_be_removed_again(
     home: str, owners: dict[str, int], *, subids: bool

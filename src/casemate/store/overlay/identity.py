@@ -1,4 +1,4 @@
-"""Who owns what on disk: root gives layers to a range of uids that is nobody's; a user keeps them in its own map."""
+"""Who owns what on disk: root gives layers to a uid range that is nobody's, a user uses its map."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from casemate.store.ranges import POOL_BASE, RANGE_SIZE, SLOT_COUNT, STORE_BASE
 
 
 class Identity:
-    """The id map of workers, and the host uid behind the image's uid 0 (None: the user itself, no id mapping)."""
+    """The id map of workers, and the host uid behind the image's uid 0 (None: the user itself)."""
 
     __slots__ = ("id_limit", "id_map", "is_root", "stored_uid_base")
 
@@ -21,7 +21,7 @@ class Identity:
 
 
 def own_identity() -> Identity:
-    """The identity that this process can act with: root's only where the whole uid pool is really root's to use."""
+    """The identity this process can act with: root's only where the whole uid pool is root's to use."""
     if _owns_pool():
         whole = [IdRange(0, STORE_BASE, RANGE_SIZE)]
         return Identity(is_root=True, id_map=IdMap(whole, whole))

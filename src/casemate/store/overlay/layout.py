@@ -47,7 +47,7 @@ class Layout:
             return
         for path in (self.layers, self.roots, self.staging, self.trash, self.empty):
             os.makedirs(path, 0o700, exist_ok=True)
-        os.chmod(self.empty, 0o555)
+        os.chmod(self.empty, 0o555)  # noqa: S103 - workers of other ids enter it
 
     def layer(self, chain_id: str) -> str:
         """The directory of a layer. Raises: Invalid for a chain id that is not a digest."""

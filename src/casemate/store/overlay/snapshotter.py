@@ -243,7 +243,7 @@ class OverlaySnapshotter:
         return removed
 
     def retire(self, live_layers: set[str], live_roots: set[str]) -> list[str]:
-        """The quick half of ``sweep``: put out of sight what is not live, and what a dead process left half-made.
+        """The quick half of ``sweep``: put out of sight what is not live or was left half-made.
 
         Layers below a live root are live.
         """

@@ -1,1 +1,1 @@
-"""The confined worker: hostile archives become directories, and users' trees are handled inside their id map."""
+"""The confined worker: archives become directories, and users' trees are handled inside their id map."""

@@ -1,4 +1,4 @@
-"""Extended attributes that an image may bring: its own and file capabilities, nothing that steers kernel or store."""
+"""Extended attributes that an image may bring: its own and file capabilities, nothing that steers us."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _explain(error: OSError, entry: Entry, name: bytes) -> Exception:
 
 
 def _portable_capability(value: bytes) -> bytes | None:
-    """File capabilities of version 2, None for ones bound to a user namespace of the machine that made the image.
+    """File capabilities of version 2, None for ones bound to a user namespace of another machine.
 
     The kernel binds them to the namespace that sets them. Source: capabilities(7), "Namespaced file
     capabilities".

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 
 from casemate.errors import Invalid
 from casemate.image.layer_tar import quoted_path
@@ -19,6 +20,7 @@ _IN_TREE = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV
 _HANDLE = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _MAX_OPEN = 400
 DEFAULT_MODE = 0o755
+_OPAQUE = "user.overlay.opaque"
 
 
 class Directories:
@@ -47,15 +49,22 @@ class Directories:
         return fd
 
     def _find_or_make(self, path: bytes) -> int:
+        parent, _, name = path.rpartition(b"/")
+        is_replaced = False
         try:
             return self.open(path, _HANDLE)
         except KernelError as error:
-            if error.errno != errno.ENOENT:
+            if error.errno == errno.ENOTDIR:
+                is_replaced = _unlink_whiteout(self.handle(parent), name)
+            if error.errno != errno.ENOENT and not is_replaced:
                 raise _refused(path, error) from error
-        parent, _, name = path.rpartition(b"/")
+        parent_fd = self.handle(parent)
         try:
-            os.mkdir(name, DEFAULT_MODE, dir_fd=self.handle(parent))
-            self.implicit.add(path)
+            os.mkdir(name, DEFAULT_MODE, dir_fd=parent_fd)
+            if is_replaced:
+                set_opaque(parent_fd, name)
+            else:
+                self.implicit.add(path)
             return self.open(path, _HANDLE)
         except FileExistsError as error:
             raise Invalid(
@@ -73,6 +82,23 @@ class Directories:
         for fd in self._open.values():
             os.close(fd)
         self._open.clear()
+
+
+def set_opaque(parent_fd: int, name: bytes) -> None:
+    """Hide what lower layers have in a directory of this layer."""
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
+    try:
+        os.setxattr(fd, _OPAQUE, b"y")
+    finally:
+        os.close(fd)
+
+
+def _unlink_whiteout(parent_fd: int, name: bytes) -> bool:
+    """Remove a whiteout of this layer, which has a new directory in its place; False for anything else."""
+    if not stat.S_ISCHR(os.stat(name, dir_fd=parent_fd, follow_symlinks=False).st_mode):
+        return False
+    os.unlink(name, dir_fd=parent_fd)
+    return True
 
 
 def _refused(path: bytes, error: KernelError) -> Invalid | KernelError:

@@ -17,7 +17,7 @@ from casemate.image import layer_tar, whiteout
 from casemate.image.layer_tar import Entry, LayerReader, quoted_path
 from casemate.kernel.libc import KernelError
 from casemate.store.unpack.attributes import set_attributes
-from casemate.store.unpack.directories import Directories
+from casemate.store.unpack.directories import Directories, set_opaque
 from casemate.store.unpack.tree import remove_tree
 
 TYPE_CHECKING = False
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_OPAQUE = "user.overlay.opaque"
 _SPECIAL_BITS = 0o7000
 _ALLOCATION_BYTES = 4096
 
@@ -42,7 +41,6 @@ class Extractor:
     __slots__ = (
         "_attributes",
         "_directories",
-        "_hidden",
         "_id_limit",
         "_reader",
         "_root_fd",
@@ -58,7 +56,6 @@ class Extractor:
         self._id_limit = id_limit
         self._directories = Directories(root_fd)
         self._attributes: dict[bytes, Entry] = {}
-        self._hidden: set[bytes] = set()
         self.root_attributes: tuple[int, int, int] | None = None
         """Mode, uid and gid of the layer's root, None when the archive does not describe it."""
         self.size_bytes = 0
@@ -149,7 +146,7 @@ class Extractor:
             if not stat.S_ISDIR(os.stat(name, dir_fd=parent_fd, follow_symlinks=False).st_mode):
                 self._clear(entry, parent_fd, name)
                 os.mkdir(name, entry.mode & 0o1777, dir_fd=parent_fd)
-                self._set_opaque(parent_fd, name)  # what was here has hidden the lower layers' directory
+                set_opaque(parent_fd, name)  # what was here has hidden the lower layers' directory
         self.size_bytes += _ALLOCATION_BYTES
         self._attributes[path] = entry
         self._directories.implicit.discard(path)
@@ -218,7 +215,7 @@ class Extractor:
         self._skip("devices")
         if _exists(parent_fd, name):
             self._clear(entry, parent_fd, name)
-        self._hide_name(entry.path, parent_fd, name)
+        self._hide_name(parent_fd, name)
 
     def _hide(self, entry: Entry, parent_fd: int, name: bytes) -> None:
         """Act on a whiteout. Raises: Invalid for one that is not a plain empty file."""
@@ -231,30 +228,20 @@ class Extractor:
         if meaning == whiteout.IGNORED:
             self._skip("AUFS files")
         elif meaning == whiteout.HIDES_BELOW:
-            _set_opaque_fd(parent_fd)
+            set_opaque(parent_fd, b".")
         else:
             hidden = whiteout.hidden_name(name)
-            parent = entry.path[: -len(name)]
-            self._hide_name(parent + hidden, parent_fd, hidden)
+            self._hide_name(parent_fd, hidden)
 
-    def _hide_name(self, path: bytes, parent_fd: int, name: bytes) -> None:
+    def _hide_name(self, parent_fd: int, name: bytes) -> None:
         """Hide a name of the lower layers: what this layer itself has there stays (image-spec)."""
         try:
             os.mknod(
                 name, stat.S_IFCHR, 0, dir_fd=parent_fd
             )  # 0:0, allowed in user namespaces since Linux 5.8
-            self._hidden.add(path)
         except FileExistsError:
             if _is_directory(parent_fd, name):
-                self._set_opaque(parent_fd, name)
-
-    def _set_opaque(self, parent_fd: int, name: bytes) -> None:
-        """Hide what lower layers have in a directory of this layer."""
-        fd = os.open(name, _OPEN_DIRECTORY, dir_fd=parent_fd)
-        try:
-            os.setxattr(fd, _OPAQUE, b"y")
-        finally:
-            os.close(fd)
+                set_opaque(parent_fd, name)
 
     def _clear(self, entry: Entry, parent_fd: int, name: bytes, keep: os.stat_result | None = None) -> None:
         """Remove what is in the way of an entry.
@@ -322,7 +309,7 @@ class Extractor:
                 "unpack layer",
                 quoted_path(entry.path),
                 f"its owner {entry.uid}:{entry.gid} is beyond the {limit} ids that a container has",
-                hint="a larger range in /etc/subuid and /etc/subgid helps when casemate runs as an ordinary user",
+                hint="an ordinary user needs a larger range in /etc/subuid and /etc/subgid",
             )
         return entry.uid, entry.gid
 
@@ -366,12 +353,3 @@ def _exists(parent_fd: int, name: bytes) -> bool:
 
 def _is_directory(parent_fd: int, name: bytes) -> bool:
     return stat.S_ISDIR(os.stat(name, dir_fd=parent_fd, follow_symlinks=False).st_mode)
-
-
-def _set_opaque_fd(handle: int) -> None:
-    """Set the opaque mark on the directory behind an O_PATH handle, which itself takes no attributes."""
-    fd = os.open(b".", _OPEN_DIRECTORY, dir_fd=handle)
-    try:
-        os.setxattr(fd, _OPAQUE, b"y")
-    finally:
-        os.close(fd)

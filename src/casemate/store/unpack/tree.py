@@ -1,4 +1,4 @@
-"""Trees that a container has shaped: removed and measured by descriptors, no link followed, no depth trusted."""
+"""Trees that a container has shaped: removed and measured by descriptors, no link followed."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _enter(parent_fd: int, name: bytes) -> int:
 
 
 class _Level:
-    """A directory being emptied: its descriptor, its name in the level above, and the directories still in it."""
+    """A directory being emptied: its descriptor, its name in the level above, what is still in it."""
 
     __slots__ = ("fd", "name", "pending")
 

@@ -110,7 +110,9 @@ def free_port() -> int:
 class Registry:
     """One docker-registry process with its own data."""
 
-    def __init__(self, path: Path, auth: dict[str, Any] | None = None, tls: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, path: Path, auth: dict[str, Any] | None = None, tls: dict[str, str] | None = None
+    ) -> None:
         self.host = f"127.0.0.1:{free_port()}"
         http: dict[str, Any] = {"addr": self.host}
         if tls:
@@ -169,7 +171,9 @@ def skopeo(*arguments: str) -> bytes:
     return done.stdout
 
 
-def fetch(text: str, content: FileContentStore, settings: Settings | None = None, platform: str = "amd64") -> Any:
+def fetch(
+    text: str, content: FileContentStore, settings: Settings | None = None, platform: str = "amd64"
+) -> Any:
     source = open_source(text, settings or Settings())
     try:
         return fetch_image(source, content=content, platform=Platform("linux", platform))
@@ -177,7 +181,9 @@ def fetch(text: str, content: FileContentStore, settings: Settings | None = None
         source.close()
 
 
-def push(text: str, content: FileContentStore, image: str, names: list[str], settings: Settings | None = None) -> None:
+def push(
+    text: str, content: FileContentStore, image: str, names: list[str], settings: Settings | None = None
+) -> None:
     sink = open_sink(text, settings or Settings())
     try:
         push_image(sink, image, content=content, names=names)
@@ -237,7 +243,9 @@ def test_missing_image_and_missing_tag_are_not_found(layout: Layout, registry: A
 
 
 @pytest.mark.parametrize("transport", ["oci", "oci-archive", "docker-archive", "dir"])
-def test_every_file_transport_goes_through_skopeo_and_back(layout: Layout, content: Any, tmp_path: Path, transport: str) -> None:
+def test_every_file_transport_goes_through_skopeo_and_back(
+    layout: Layout, content: Any, tmp_path: Path, transport: str
+) -> None:
     fetch(f"oci:{layout.path}:v1", content)
     ours, theirs = f"{transport}:{tmp_path}/ours", f"{transport}:{tmp_path}/theirs"
     name = "docker.io/library/demo:v1"
@@ -251,7 +259,9 @@ def test_every_file_transport_goes_through_skopeo_and_back(layout: Layout, conte
         assert fetched.manifest_digest == layout.digest
 
 
-def test_docker_archive_of_skopeo_gives_the_same_image_id_and_layers(layout: Layout, content: Any, tmp_path: Path) -> None:
+def test_docker_archive_of_skopeo_gives_the_same_image_id_and_layers(
+    layout: Layout, content: Any, tmp_path: Path
+) -> None:
     archive = f"docker-archive:{tmp_path}/image.tar"
     skopeo("copy", f"oci:{layout.path}:v1", f"{archive}:demo:v1")
     skopeo("copy", archive, f"dir:{tmp_path}/dir")
@@ -262,7 +272,9 @@ def test_docker_archive_of_skopeo_gives_the_same_image_id_and_layers(layout: Lay
     assert [layer.digest for layer in fetched.layers] == fetched.image_config.diff_ids
 
 
-def test_archive_is_reproducible_and_compressed_ones_load(layout: Layout, content: Any, tmp_path: Path) -> None:
+def test_archive_is_reproducible_and_compressed_ones_load(
+    layout: Layout, content: Any, tmp_path: Path
+) -> None:
     fetch(f"oci:{layout.path}:v1", content)
     for name in ("one", "two"):
         push(f"docker-archive:{tmp_path}/{name}", content, layout.digest, ["demo:v1", "other/x:2"])
@@ -285,7 +297,9 @@ def _podman(root_dir: str, *arguments: str) -> str:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="podman's storage needs root here")
 @pytest.mark.parametrize("transport", ["docker-archive", "oci-archive"])
-def test_podman_loads_what_we_save_under_its_name(layout: Layout, content: Any, tmp_path: Path, transport: str) -> None:
+def test_podman_loads_what_we_save_under_its_name(
+    layout: Layout, content: Any, tmp_path: Path, transport: str
+) -> None:
     fetched = fetch(f"oci:{layout.path}:v1", content)
     push(f"{transport}:{tmp_path}/image.tar", content, layout.digest, ["docker.io/library/demo:v1"])
     with tempfile.TemporaryDirectory(prefix="cm-", dir="/tmp") as short:
@@ -294,6 +308,52 @@ def test_podman_loads_what_we_save_under_its_name(layout: Layout, content: Any, 
         image_id, name = _podman(short, "images", "--no-trunc", "--format", form).split()
     assert image_id.removeprefix("sha256:") == fetched.config_digest.removeprefix("sha256:")
     assert name == "docker.io/library/demo:v1"
+
+
+DOCKER_LOADS = """
+cd "$1"
+umount /sys/fs/cgroup/unified 2>/dev/null
+ip link set lo up
+dockerd --data-root "$1/root" --exec-root "$1/exec" -H "unix://$1/sock" --pidfile "$1/pid" --iptables=false \\
+    --bridge=none --storage-driver=vfs >"$1/log" 2>&1 &
+daemon=$!
+docker="docker -H unix://$1/sock"
+tries=0
+until $docker version >/dev/null 2>&1; do
+    tries=$((tries + 1))
+    [ $tries -lt 200 ] || { cat "$1/log"; exit 1; }
+    sleep 0.1
+done
+$docker load -q -i "$2" >&2 || exit 1
+$docker images --no-trunc --format '{{.ID}} {{.Repository}}:{{.Tag}}'
+$docker save -o "$1/saved.tar" demo:v1
+kill $daemon
+wait
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="dockerd needs root")
+def test_docker_loads_what_we_save_and_we_load_what_docker_saves(
+    layout: Layout, content: Any, tmp_path: Path
+) -> None:
+    fetched = fetch(f"oci:{layout.path}:v1", content)
+    push(f"docker-archive:{tmp_path}/image.tar", content, layout.digest, ["docker.io/library/demo:v1"])
+    with tempfile.TemporaryDirectory(prefix="cm-", dir="/tmp") as short:
+        done = subprocess.run(
+            ["unshare", "-mnpf", "--kill-child", "--mount-proc", "sh", "-c", DOCKER_LOADS, "sh", short, f"{tmp_path}/image.tar"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=50,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        archive = Archive(f"{short}/saved.tar")
+        names, source = archive.images[0]
+        loaded = fetch_image(source, content=content)
+        archive.close()
+    assert done.stdout.split() == [fetched.config_digest, "demo:v1"]
+    assert (names, loaded.config_digest) == (["docker.io/library/demo:v1"], fetched.config_digest)
 
 
 @pytest.fixture
@@ -308,7 +368,9 @@ def _log_in(tmp_path: Path, host: str, text: str) -> None:
     (tmp_path / "auth.json").write_text(json.dumps({"auths": {host: entry}}))
 
 
-def test_htpasswd_registry_wants_and_takes_a_login(layout: Layout, content: Any, tmp_path: Path, login: Path) -> None:
+def test_htpasswd_registry_wants_and_takes_a_login(
+    layout: Layout, content: Any, tmp_path: Path, login: Path
+) -> None:
     # bcrypt of "s3cret", made once: htpasswd is not installed everywhere
     (tmp_path / "htpasswd").write_text("ann:$2b$05$abcdefghijklmnopqrstuuLK7U1u6pVRmL7L1BBM2aS35PSZnDXlK\n")
     registry = Registry(tmp_path, {"htpasswd": {"realm": "toy", "path": str(tmp_path / "htpasswd")}})
@@ -401,7 +463,9 @@ class TokenServer:
         self._server.server_close()
 
 
-def test_token_registry_gives_a_token_for_each_scope(layout: Layout, content: Any, tmp_path: Path, login: Path) -> None:
+def test_token_registry_gives_a_token_for_each_scope(
+    layout: Layout, content: Any, tmp_path: Path, login: Path
+) -> None:
     tokens = TokenServer(tmp_path)
     auth = {"realm": tokens.realm, "service": "registry", "issuer": "toy", "rootcertbundle": str(tokens.cert)}
     registry = Registry(tmp_path, {"token": auth})

@@ -7,7 +7,6 @@ Source: OCI distribution-spec 1.1.
 
 from __future__ import annotations
 
-import time
 from urllib.parse import urlencode, urljoin
 
 from casemate.errors import (
@@ -164,6 +163,10 @@ class RegistryClient:
             path = f"tags/list?{urlencode({'n': '1000', 'last': names[-1]})}"
         raise Exhausted("list tags of", self.endpoint.repository, "the list does not end")
 
+    def cancel(self) -> None:
+        """Let all calls of all threads fail at once."""
+        self._http.cancel()
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
@@ -266,7 +269,7 @@ class RegistryClient:
             if reply.status not in RETRIED_STATUS or attempt >= self._settings.limits.attempts:
                 raise refused(reply, self.endpoint.registry, doing, subject)
             reply.close()
-            time.sleep(self._settings.limits.pause_s(attempt, reply.headers.get("Retry-After", "")))
+            self._http.pause(self._settings.limits.pause_s(attempt, reply.headers.get("Retry-After", "")))
             attempt += 1
 
     def _first_header(self, url: str, scope: str) -> str:
@@ -303,4 +306,4 @@ class RegistryClient:
     def _pause_or_raise(self, attempt: int, error: CasemateError) -> None:
         if attempt >= self._settings.limits.attempts:
             raise error
-        time.sleep(self._settings.limits.pause_s(attempt))
+        self._http.pause(self._settings.limits.pause_s(attempt))

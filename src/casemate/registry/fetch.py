@@ -19,7 +19,8 @@ from casemate.oci.strict_json import DOCUMENT_LIMIT_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
 
     from casemate.core.content import ContentStore, Ingest
     from casemate.core.transport import Descriptor, ImageSource, Progress
@@ -181,16 +182,23 @@ class _Fetcher:
             ]
             try:
                 done, _ = wait(running, return_when=FIRST_EXCEPTION)
-            except BaseException:  # Ctrl-C: let the threads end at their next chunk
-                self._stopped.set()
+            except BaseException:  # Ctrl-C
+                self._stop(running)
                 raise
             failed = next((future for future in running if future in done and future.exception()), None)
             if failed is None:
                 return
-            self._stopped.set()
-            for future in running:
-                future.cancel()
+            self._stop(running)
             failed.result()
+
+    def _stop(self, running: Sequence[Future[None]]) -> None:
+        """End the other transfers: what they have stays as partial data for the next attempt."""
+        self._stopped.set()
+        for future in running:
+            future.cancel()
+        cancel = getattr(self._source, "cancel", None)
+        if cancel is not None:
+            cancel()
 
     def _layer(
         self, layer: Descriptor, positions: list[int], on_layer: Callable[[Descriptor, int], None] | None

@@ -7,6 +7,7 @@ sent.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import ssl
 import threading
@@ -56,15 +57,19 @@ class Reply:
     Close it, or read it to its end so that its connection serves the next request.
     """
 
-    __slots__ = ("_limits", "_response", "headers", "origin", "status", "url")
+    __slots__ = ("_limits", "_live", "_response", "headers", "origin", "status", "url")
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, url: str, limits: Limits) -> None:
+    def __init__(
+        self, response: urllib3.BaseHTTPResponse, url: str, *, limits: Limits, live: set[Reply]
+    ) -> None:
         self._response = response
         self._limits = limits
+        self._live = live
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self.url = url
         self.origin = origin_of(url)
+        live.add(self)
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body as it arrives. Raises: Interrupted when it breaks, is cut short or stalls."""
@@ -100,7 +105,13 @@ class Reply:
 
     def close(self) -> None:
         """Give the connection back when the body is read, else close it."""
+        self._live.discard(self)
         self._response.close()
+
+    def cut(self) -> None:
+        """End a read that another thread is waiting in; that thread gets Interrupted."""
+        with contextlib.suppress(ValueError, RuntimeError, OSError):  # it has ended by itself meanwhile
+            self._response.shutdown()
 
     def _too_slow(self) -> TimedOut:
         rate = f"{self._limits.slow_bytes} bytes in {self._limits.slow_window_s:g} s"
@@ -117,6 +128,8 @@ class Http:
         self.limits = limits
         self._tls_for = tls_for
         self._pools: dict[str, urllib3.PoolManager] = {}
+        self._live: set[Reply] = set()
+        self._cancelled = threading.Event()
         self._lock = threading.Lock()
 
     def send(
@@ -150,6 +163,16 @@ class Http:
             url = target_url
         raise Unavailable("follow redirect", url, f"more than {_MAX_REDIRECTS} redirects")
 
+    def cancel(self) -> None:
+        """Let every request that runs or is tried from now on fail at once, and every pause end."""
+        self._cancelled.set()
+        for reply in tuple(self._live):
+            reply.cut()
+
+    def pause(self, pause_s: float) -> None:
+        """Wait before the next attempt; ``cancel`` ends it."""
+        self._cancelled.wait(pause_s)
+
     def close(self) -> None:
         """Close every idle connection."""
         with self._lock:
@@ -161,6 +184,8 @@ class Http:
         self, method: str, url: str, headers: dict[str, str], body: bytes | Iterable[bytes] | None
     ) -> Reply:
         origin = origin_of(url)
+        if self._cancelled.is_set():
+            raise Unavailable("talk to", origin, "the transfer was cancelled")
         try:
             response = self._pool(origin).request(
                 method,
@@ -174,7 +199,10 @@ class Http:
             )
         except (HTTPError, OSError) as error:
             raise Interrupted(_explained(error, url, self.limits)) from error
-        return Reply(response, url, self.limits)
+        reply = Reply(response, url, limits=self.limits, live=self._live)
+        if self._cancelled.is_set():  # while we waited for the headers
+            reply.cut()
+        return reply
 
     def _pool(self, origin: Origin) -> urllib3.PoolManager:
         key = str(origin)

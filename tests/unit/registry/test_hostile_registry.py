@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -418,3 +419,36 @@ def test_missing_platform_lists_those_that_exist(
     toy.serve_manifest("v1", json.dumps(index).encode(), "application/vnd.oci.image.index.v1+json")
     with pytest.raises(NotFound, match="linux/s390x"):
         pull(toy, settings, content)
+
+
+def test_first_failure_ends_a_transfer_that_stalls(toy: Any, image: Any, settings: Settings, content: Any, digest_of: Any) -> None:
+    stalled = b"another layer" * 1000
+    image.config = image.config.replace(b'"diff_ids": [', f'"diff_ids": ["{digest_of(stalled)}", '.encode())
+    image.document["config"] |= {"digest": digest_of(image.config), "size": len(image.config)}
+    entry = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest_of(stalled), "size": len(stalled)}
+    image.document["layers"].insert(0, entry)
+    image.put_into(toy)
+    settings.limits.read_s = 30
+    waiting = threading.Event()
+
+    def stall(handler: Any) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(stalled)))
+        handler.end_headers()
+        handler.wfile.write(stalled[:100])
+        handler.wfile.flush()
+        waiting.set()
+        handler.connection.settimeout(10)
+        handler.rfile.read(1)  # until the client hangs up
+        handler.close_connection = True
+
+    def lie(handler: Any) -> None:
+        waiting.wait(10)
+        toy.reply(handler, 200, b"X" * len(image.layer))
+
+    toy.routes[f"/v2/app/blobs/{digest_of(stalled)}"] = stall
+    toy.routes[image.layer_path] = lie
+    started = time.monotonic()
+    with pytest.raises(Corrupt):
+        pull(toy, settings, content)
+    assert time.monotonic() - started < 5

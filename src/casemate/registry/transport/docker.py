@@ -57,6 +57,11 @@ class DockerSource:
         """
         return self._client().blob(descriptor, offset=offset)
 
+    def cancel(self) -> None:
+        """Let the transfers of all threads fail at once instead of waiting for a slow registry."""
+        for client in self._clients:
+            client.cancel()
+
     def close(self) -> None:
         """Close the connections."""
         for client in self._clients:

@@ -313,6 +313,32 @@ def test_a_bad_value_names_the_field_and_what_the_kernel_said(group: Cgroup) -> 
         group.apply({"cpu": {"cpus": "4095"}})
 
 
+@pytest.mark.parametrize("name", ["memory.limit_in_bytes", "tasks", "pids.max"])
+def test_a_name_that_is_a_control_file_is_refused_everywhere(name: str) -> None:
+    with pytest.raises(Invalid, match="file of this name"):
+        open_manager().create(f"casemate-test/{name}" if name != "tasks" else name)
+    for hierarchy in read_hierarchies():
+        assert not os.path.isdir(f"{hierarchy.mountpoint}/casemate-test/{name}")
+        if os.path.isdir(f"{hierarchy.mountpoint}/casemate-test"):
+            os.rmdir(f"{hierarchy.mountpoint}/casemate-test")
+
+
+def test_the_same_device_rules_are_not_written_again(group: Cgroup) -> None:
+    """A running container would be without any device between "deny all" and the first permission."""
+    rules = [{"allow": False}, {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "mrw"}]
+    group.apply({"devices": rules})
+
+    def open_for_a_while() -> None:
+        deadline = time.monotonic() + 0.2
+        while time.monotonic() < deadline:
+            os.close(os.open("/dev/null", os.O_RDONLY))
+
+    child = start(group, open_for_a_while)
+    while not ended(child):
+        group.apply({"devices": rules})
+    assert wait(child) == 0
+
+
 def test_warming_up_moves_nobody() -> None:
     with open("/proc/self/cgroup", encoding="ascii") as before:
         expected = before.read()

@@ -5,10 +5,10 @@ born inside, ``birth_fd``), ``stats``/``freeze``/``kill``, ``remove``. Every met
 applying, killing, thawing and removing what is so already is success. Nothing streams. A ``Cgroup`` holds no
 descriptors: it needs no closing.
 
-Where groups lie. A privileged caller's relative paths lie below the top of each hierarchy as it is mounted,
-not below the caller's own group: a container must be found again by the next command, which may run in
-another login session, and must not end with the session that started it. An unprivileged caller's lie below
-what it was delegated.
+Where groups lie. A privileged caller's paths, with a slash in front or not, lie below the top of each
+hierarchy as it is mounted, not below the caller's own group: a container must be found again by the next
+command, which may run in another login session, and must not end with the session that started it. An
+unprivileged caller's lie below what it was delegated.
 """
 
 from __future__ import annotations

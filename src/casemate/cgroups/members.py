@@ -48,7 +48,7 @@ def is_member(pid: int, groups: Mapping[frozenset[str], str]) -> bool:
     except OSError:
         return False
     for controllers, group in groups.items():
-        path = own.get(controllers, "").removesuffix(" (deleted)")
+        path = own.get(controllers, "")  # of a removed group only zombies are left: "/x (deleted)"
         if path == group or path.startswith(group.rstrip("/") + "/"):
             return True
     return False

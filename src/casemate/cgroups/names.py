@@ -18,7 +18,7 @@ OWN_PARENT = "casemate"
 
 
 class CgroupPath:
-    """A validated path. ``absolute``: below the hierarchy's root, else below what the caller has."""
+    """A validated path below what the caller may use; ``absolute`` says that it was written with a slash."""
 
     __slots__ = ("absolute", "parts")
 

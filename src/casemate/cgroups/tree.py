@@ -10,7 +10,7 @@ import errno
 import os
 import time
 
-from casemate.errors import Conflict, Denied, Internal, NotFound
+from casemate.errors import Conflict, Denied, Internal, Invalid, NotFound
 from casemate.kernel.libc import KernelError
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0005, 0.02
@@ -20,14 +20,20 @@ _ATTEMPTS = 8  # another process may remove an empty parent between our two mkdi
 def make(base: str, parts: tuple[str, ...]) -> list[str]:
     """The paths of ``parts`` below ``base``, topmost first, each existing now.
 
-    Raises: Denied, NotFound (the base itself is gone), KernelError.
+    Raises: Invalid when a name is a control file's, Denied, NotFound (the base itself is gone), KernelError.
     """
     paths = paths_of(base, parts)
     for _ in range(_ATTEMPTS):
         try:
             os.mkdir(paths[-1], 0o755)
         except FileExistsError:
+            if not exists(
+                paths[-1]
+            ):  # a control file: in this hierarchy the limits would be missing in silence
+                raise Invalid("make cgroup", paths[-1], "the kernel has a file of this name") from None
             return paths
+        except NotADirectoryError:
+            raise Invalid("make cgroup", paths[-1], "the kernel has a file of this name") from None
         except FileNotFoundError:
             _make_parents(paths[:-1])
         except PermissionError as error:

@@ -79,11 +79,7 @@ class V1Cgroup:
         directory = self._directory_of("devices")
         if directory is None:
             return False
-        if (
-            rules.allow_by_default
-            and not rules.exceptions
-            and find_text(directory, "devices.list") == "a *:* rwm"
-        ):
+        if _already_holds(directory, rules):  # else a running container would be without devices for a moment
             return True
         for file, text in v1_lines(rules):
             try:
@@ -221,12 +217,20 @@ class V1Cgroup:
         was_frozen = self.is_frozen()
         self.freeze()
         try:
-            for pid in self.pids():
+            for pid in members.pids_of(self._directory_of("freezer") or ""):
                 for hierarchy in hierarchies:
                     write_file(self._directory(hierarchy), "cgroup.procs", str(pid))
         finally:
             if not was_frozen:
                 self.thaw()
+
+
+def _already_holds(directory: str, rules: DeviceRules) -> bool:
+    """Whether the group's list says just this. Exceptions from "all allowed" are not listed by the kernel."""
+    held = (find_text(directory, "devices.list") or "").splitlines()
+    if rules.allow_by_default:
+        return not rules.exceptions and held == ["a *:* rwm"]
+    return sorted(held) == sorted(text for file, text in v1_lines(rules) if file == "devices.allow")
 
 
 def _inherit_cpuset(path: str) -> None:

@@ -17,6 +17,7 @@ from casemate.cgroups.devices import fold_rules
 from casemate.cgroups.hierarchy import UNIFIED
 from casemate.cgroups.names import parse_path
 from casemate.cgroups.settings import find_number, find_text, write_file, write_settings
+from casemate.cgroups.warm import begin
 from casemate.errors import AlreadyExists, Denied, Invalid, NotFound, TimedOut
 from casemate.kernel.libc import KernelError
 
@@ -66,9 +67,15 @@ class V2Manager:
         """See ``manager.CgroupManager``."""
         group = self._group(path)
         wanted = settings_v2.settings(resources)[0] if resources else []
-        group.make([*BASE, *settings_v2.controllers(wanted)])
-        if group.pids():
-            raise AlreadyExists("make cgroup", path, "processes run in it")
+        was_there = tree.exists(group.directory)
+        try:
+            group.make([*BASE, *settings_v2.controllers(wanted)])
+            if group.pids():
+                raise AlreadyExists("make cgroup", path, "processes run in it")  # noqa: TRY301 - undone below
+        except BaseException:
+            if not was_there:
+                tree.prune(group.directory)
+            raise
         return group
 
     def open(self, path: str) -> V2Cgroup:
@@ -79,12 +86,12 @@ class V2Manager:
         return group
 
     def warm_up(self) -> None:
-        """Nothing to do: a process born inside its group (CLONE_INTO_CGROUP) waits for no grace period."""
+        """See ``manager.CgroupManager``; a process born inside (CLONE_INTO_CGROUP) has no need of it."""
+        begin([self._hierarchy])
 
     def _group(self, path: str) -> V2Cgroup:
         parsed = parse_path(path, default_slice="user.slice" if self._rootless else "system.slice")
-        base = self._hierarchy.mountpoint if parsed.absolute and not self._rootless else self._base
-        return V2Cgroup(parsed, self._hierarchy, base, list(self.unenforced))
+        return V2Cgroup(parsed, self._hierarchy, self._base, list(self.unenforced))
 
 
 def delegated_base(hierarchy: Hierarchy) -> str | None:

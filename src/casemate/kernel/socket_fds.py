@@ -99,8 +99,8 @@ def listen_seqpacket(dir_fd: int, name: str, *, mode: int = 0o600, backlog: int 
     """
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC, 0)
     try:
+        os.fchmod(sock.fileno(), mode)  # before bind: there is no instant with a wider mode
         sock.bind(f"/proc/thread-self/fd/{dir_fd}/{name}")
-        os.chmod(name, mode, dir_fd=dir_fd)
         sock.listen(backlog)
     except OSError as error:
         sock.close()

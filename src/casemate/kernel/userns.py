@@ -212,30 +212,33 @@ def _write_directly(proc_fd: int, id_map: IdMap) -> bool:
     single = len(id_map.uids) == len(id_map.gids) == id_map.uids[0].count == id_map.gids[0].count == 1
     if os.geteuid() != 0 and not single:
         return False
-    try:
-        _write(proc_fd, "uid_map", id_map.uid_text())
-    except OSError as error:
-        if error.errno != errno.EPERM:
-            raise KernelError(error.errno or errno.EIO, "write", "uid_map") from None
+    if not _write(proc_fd, "uid_map", id_map.uid_text()):
         return False
-    try:
-        _write(proc_fd, "gid_map", id_map.gid_text())
-    except OSError as error:
-        if error.errno != errno.EPERM:
-            raise KernelError(error.errno or errno.EIO, "write", "gid_map") from None
+    if not _write(proc_fd, "gid_map", id_map.gid_text()):
         # Without CAP_SETGID a gid map is accepted only when setgroups is denied first, for good:
         # user_namespaces(7).
-        _write(proc_fd, "setgroups", b"deny")
-        _write(proc_fd, "gid_map", id_map.gid_text())
+        denied = _write(proc_fd, "setgroups", b"deny")
+        if not (denied and _write(proc_fd, "gid_map", id_map.gid_text())):
+            raise KernelError(errno.EPERM, "write", "gid_map")
     return True
 
 
-def _write(dir_fd: int, name: str, data: bytes) -> None:
-    fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=dir_fd)
+def _write(dir_fd: int, name: str, data: bytes) -> bool:
+    """False when the kernel forbids it (EPERM, EACCES).
+
+    Raises: KernelError for anything else.
+    """
     try:
-        os.write(fd, data)
-    finally:
-        os.close(fd)
+        fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=dir_fd)
+        try:
+            os.write(fd, data)
+        finally:
+            os.close(fd)
+    except PermissionError:
+        return False
+    except OSError as error:
+        raise KernelError(error.errno or errno.EIO, "write", name) from None
+    return True
 
 
 def _write_by_helper(name: str, pid: int, ranges: tuple[IdRange, ...]) -> None:
@@ -251,16 +254,17 @@ def _write_by_helper(name: str, pid: int, ranges: tuple[IdRange, ...]) -> None:
 
 
 def _verify(proc_fd: int, pid: int, id_map: IdMap) -> None:
+    """Read the maps back from the process that was opened: what is there is what was asked for."""
     for name, ranges in (("uid_map", id_map.uids), ("gid_map", id_map.gids)):
+        path = f"/proc/{pid}/{name}"
         try:
             fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc_fd)
+            try:
+                text = os.read(fd, 65536).decode()
+            finally:
+                os.close(fd)
         except OSError:
-            raise KernelError(errno.ESRCH, "read", f"/proc/{pid}/{name}") from None
-        try:
-            lines = os.read(fd, 65536).decode().splitlines()
-        except OSError:
-            raise KernelError(errno.ESRCH, "read", f"/proc/{pid}/{name}") from None
-        finally:
-            os.close(fd)
-        if len(lines) != len(ranges):
-            raise KernelError(errno.ESRCH, "read", f"/proc/{pid}/{name}")
+            raise KernelError(errno.ESRCH, "read", path) from None
+        found = sorted(" ".join(line.split()) for line in text.splitlines())
+        if found != sorted(r.line() for r in ranges):
+            raise KernelError(errno.ESRCH if not found else errno.EEXIST, "read", path)

@@ -216,18 +216,16 @@ def _add_container(build: Build, request: ContainerRequest, compiled: _Compiled)
     namespaces.add_root_ids(build)
     build.inside("UMASK", 0)
     rootfs.add_root(build, request.rootfs)
-    has_cgroup_mount = any(
-        mount.get("type") in ("cgroup", "cgroup2") for mount in request.spec.get("mounts") or ()
-    )
-    if has_cgroup_mount or build.is_new("cgroup"):
-        namespaces.add_cgroup_namespace(build)
-    mounts.add_mounts(build, bundle_dir=request.bundle_dir, cgroup=request.cgroup)
+    late = mounts.add_mounts(build, bundle_dir=request.bundle_dir)
     devices.add_devices(build)
     sysctls.add_sysctls(build)
     namespaces.add_names(build)
     terminal.add_terminal(build, compiled.streams, console=True, relayed=relayed)
     masks.add_masks(build, request.rootfs)
     build.target(build.process.get("cwd") or "/", _DIRECTORY, meaning="make the working directory")
+    if late or build.is_new("cgroup"):
+        namespaces.add_cgroup_namespace(build)
+        mounts.add_cgroup_mounts(build, late, cgroup=request.cgroup)
     if request.hooks is not None:
         build.inside("ASK", ASK_HOOKS, meaning="run the hooks")
     rootfs.add_pivot(build, read_only=bool((request.spec.get("root") or {}).get("readonly")))

@@ -41,7 +41,10 @@ class Library:
             self._c = library = ctypes.CDLL("libseccomp.so.2")
         except OSError as error:
             raise Unsupported(
-                "compile seccomp profile", "libseccomp.so.2", error, hint="install it: apt install libseccomp2"
+                "compile seccomp profile",
+                "libseccomp.so.2",
+                error,
+                hint="install it: apt install libseccomp2",
             ) from error
         library.seccomp_init.restype = ctypes.c_void_p
         library.seccomp_init.argtypes = [ctypes.c_uint32]
@@ -84,7 +87,13 @@ class Library:
         return None if number == _NOT_A_CALL else number
 
     def add(
-        self, context: int, *, name: str, number: int, action: int, conditions: Sequence[tuple[int, int, int, int]]
+        self,
+        context: int,
+        *,
+        name: str,
+        number: int,
+        action: int,
+        conditions: Sequence[tuple[int, int, int, int]],
     ) -> None:
         """Add one rule. Raises: Invalid with libseccomp's reason."""
         array = (_Comparison * max(1, len(conditions)))()
@@ -109,5 +118,7 @@ class Library:
         finally:
             os.close(fd)
         if len(program) > _BPF_MAXINSNS * 8:
-            raise Invalid("compile seccomp profile", f"{len(program) // 8} instructions", "the kernel takes 4096")
+            raise Invalid(
+                "compile seccomp profile", f"{len(program) // 8} instructions", "the kernel takes 4096"
+            )
         return program

@@ -84,7 +84,15 @@ def dumps(value: Any) -> str:
         return json.dumps(value, separators=(",", ":"))
     markers: dict[int, Any] = {}
     encode = make_encoder(
-        markers, _unserialisable, encode_basestring_ascii, None, ":", ",", False, False, False  # noqa: FBT003 - C signature
+        markers,
+        _unserialisable,
+        encode_basestring_ascii,
+        None,
+        ":",
+        ",",
+        False,
+        False,
+        False,  # noqa: FBT003 - C signature
     )
     return "".join(encode(value, 0))
 

@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from casemate.cgroups.manager import CgroupManager
+
 _GLOBAL = {
     "root": VALUE,
     "log": VALUE,
@@ -47,14 +49,16 @@ VERBS = {
     "update": ("resources", "change the limits of a container"),
 }
 _FAILED = 1
+_ENTERS_CGROUP = frozenset({"create", "exec", "run"})
 
 
 class Settings:
     """The global options."""
 
-    __slots__ = ("debug", "log", "log_format", "root", "rootless")
+    __slots__ = ("cgroups", "debug", "log", "log_format", "root", "rootless")
 
     def __init__(self, *, root: str, log: str, log_format: str, debug: bool) -> None:
+        self.cgroups: CgroupManager | None = None
         self.root = root
         self.log = log
         self.log_format = log_format
@@ -84,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _say_help(failed=not options.operands and not options.flag("help"))
         return _run_verb(settings, options.operands)
     except CasemateError as error:
-        _report(settings, error.message, error.hint)
+        _report(settings, _as_go_says(error), error.hint)
         return error.exit_code if error.exit_code in (126, 127) else _FAILED
     except OSError as error:
         _report(settings, str(error), "")
@@ -95,6 +99,11 @@ def _run_verb(settings: Settings, operands: list[str]) -> int:
     verb, rest = operands[0], operands[1:]
     if verb not in VERBS:
         raise Invalid("read command line", verb, "unknown command", hint="casemate-oci --help lists them")
+    if verb in _ENTERS_CGROUP:
+        from casemate.cgroups.manager import open_manager  # noqa: PLC0415 - only verbs that start something
+
+        settings.cgroups = open_manager(rootless=settings.rootless)
+        settings.cgroups.warm_up()  # the kernel waits for 10 ms before a first join: meanwhile we import and read
     module = __import__(f"casemate.runtime.cli.{VERBS[verb][0]}", fromlist=[verb])
     code: int = getattr(module, verb)(settings, rest)
     return code
@@ -112,6 +121,13 @@ def _say_help(*, failed: bool) -> int:
     lines += [f"  {verb:<10}{about}" for verb, (_, about) in sorted(VERBS.items())]
     print("\n".join(lines), file=sys.stderr if failed else sys.stdout)  # noqa: T201 - the answer
     return _FAILED if failed else 0
+
+
+def _as_go_says(error: CasemateError) -> str:
+    """The message, with the cause of a program that cannot be run in the words that docker and podman look for."""
+    if error.exit_code not in (126, 127):
+        return error.message
+    return f'exec: "{error.subject}": {error.why[:1].lower()}{error.why[1:]}'
 
 
 def _report(settings: Settings, message: str, hint: str) -> None:

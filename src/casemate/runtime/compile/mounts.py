@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from casemate.runtime.compile.build import Build
     from casemate.runtime.compile.mount_options import MountOptions
 
+    LateMount = tuple[str, MountOptions]
+
 DIRECTORY, FILE = 1, 2
 _IDMAPPED = frozenset({"ext4", "xfs", "btrfs", "f2fs", "tmpfs", "erofs", "squashfs", "vfat", "exfat"})
 _OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -54,8 +56,12 @@ _ALLOWED_BELOW_PROC = frozenset(
 _PLAIN_TOP_LEVEL = {"/proc": "proc", "/sys": "sys", "/dev": "dev"}
 
 
-def add_mounts(build: Build, *, bundle_dir: str, cgroup: Cgroup | None) -> None:
-    """Compile every mount of the spec, in its order. Raises: Invalid, NotFound, Unsupported."""
+def add_mounts(build: Build, *, bundle_dir: str) -> list[LateMount]:
+    """Compile the mounts of the spec in its order; return those of control groups, which are compiled last.
+
+    They must wait until the child is in its groups, and nothing else should. Raises: Invalid, NotFound, Unsupported.
+    """
+    late: list[LateMount] = []
     for mount in build.spec.get("mounts") or ():
         destination = _destination(mount)
         options = parse_options(mount.get("options") or (), destination=destination)
@@ -63,9 +69,18 @@ def add_mounts(build: Build, *, bundle_dir: str, cgroup: Cgroup | None) -> None:
         if options.bind or kind in ("bind", "none", ""):
             _add_bind(build, mount, destination, options, bundle_dir=bundle_dir)
         elif kind in ("cgroup", "cgroup2"):
-            cgroup_mounts.add_cgroup_mount(build, destination, options, cgroup=cgroup)
+            late.append((destination, options))
         else:
             _add_filesystem(build, kind, destination, options, source=mount.get("source") or kind)
+        if late and options is not late[-1][1] and destination.startswith(late[-1][0] + "/"):
+            raise Unsupported("read mounts", destination, "nothing can be mounted inside the control groups' mount")
+    return late
+
+
+def add_cgroup_mounts(build: Build, late: list[LateMount], *, cgroup: Cgroup | None) -> None:
+    """Compile the mounts of control groups, after the child is in its own."""
+    for destination, options in late:
+        cgroup_mounts.add_cgroup_mount(build, destination, options, cgroup=cgroup)
 
 
 def _destination(mount: dict[str, Any]) -> str:

@@ -81,7 +81,7 @@ def volume(text: str) -> MountValue:
 
 
 def tmpfs(text: str) -> MountValue:
-    """Read a mount in memory: target[:options]; the options are those of tmpfs(5)."""
+    """A file system in memory, from its path and options; the options are those of tmpfs."""
     target, _, rest = text.partition(":")
     words = [word for word in rest.split(",") if word]
     return "tmpfs", "", _target(target), "ro" in words, [word for word in words if word not in ("ro", "rw")]

@@ -174,7 +174,7 @@ def ip_address(text: str) -> str:
     family = _socket.AF_INET6 if ":" in text else _socket.AF_INET
     try:
         _socket.inet_pton(family, text)
-    except OSError:
+    except (OSError, ValueError):
         raise ValueProblem(f"{text} is not an IP address") from None
     return text
 

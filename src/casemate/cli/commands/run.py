@@ -40,8 +40,7 @@ def create(engine: Engine, image: str, options: ContainerOptions) -> Container:
     try:
         return engine.containers.create(image, options)
     except NotFound as error:
-        if not error.hint:
-            hint_near_image(engine, image, error)
+        hint_near_image(engine, image, error)
         raise
 
 

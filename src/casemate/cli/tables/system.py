@@ -68,7 +68,7 @@ VERBS = {
         module="doctor",
         options=doctor_options,
         aliases=("system doctor",),
-        describe="Exit code 0: all is well; 1: something works worse than it could; 2: containers cannot run.",
+        describe="Exit code 0: all is well; 1: something works worse than it could; 2: no container runs.",
         examples=(("casemate doctor", "a table"), ("casemate doctor --json", "for programs")),
     ),
     "completion": Verb(

@@ -263,7 +263,7 @@ class _Run:
             raise self._fail(command, f"error calling {function.name}: {error}") from None
 
     def _check_types(self, command: Command, values: Sequence[Any], fixed: str) -> None:
-        """Refuse a value of another type than the function takes; the last type stands for all further ones."""
+        """Refuse a value of a wrong type; the last type stands for all further ones."""
         nodes = command.arguments[1:]
         for i, value in enumerate(values):
             kind = fixed[min(i, len(fixed) - 1)]

@@ -98,6 +98,10 @@ class Container:
         self._row = self._store.containers.get(self.id)
         return self._row
 
+    def _look_again(self) -> None:
+        """After a verb: the row as it is now; the last known one when the container has gone."""
+        self._row = self._store.containers.find(self.id) or self._row
+
     def start(self, attach: Attach | None = None) -> Session | None:
         """Start the program; with ``attach`` return its session, else None (detached; output goes to the log).
 
@@ -114,6 +118,7 @@ class Container:
                 self._store.containers.update(row.id, state="removing", durable=False)
                 finish(self._store, row.id)
             raise
+        self._look_again()
         if attach is None:
             session.close()
             return None
@@ -147,12 +152,14 @@ class Container:
         from casemate.engine.life.stop import stop_container  # noqa: PLC0415 - each verb loads what it needs
 
         stop_container(self._store, self._fresh(), timeout_s)
+        self._look_again()
 
     def kill(self, signal: int | str = "KILL") -> None:
         """Send a signal to the program. Raises Conflict when it does not run, Invalid for an unknown signal."""
         from casemate.engine.life.stop import kill_container  # noqa: PLC0415 - each verb loads what it needs
 
         kill_container(self._store, self._fresh(), signal)
+        self._look_again()
 
     def wait(self) -> int:
         """Block until the program has ended and return its exit code (at once when it is not running)."""
@@ -160,6 +167,7 @@ class Container:
 
         code = wait_for_end(self._store, self.id)
         finish(self._store, self.id)
+        self._look_again()
         return code
 
     def remove(self, *, force: bool = False, volumes: bool = False) -> None:
@@ -176,12 +184,14 @@ class Container:
         from casemate.engine.life.stop import pause_container  # noqa: PLC0415 - each verb loads what it needs
 
         pause_container(self._store, self._fresh())
+        self._look_again()
 
     def unpause(self) -> None:
         """Thaw. Raises Conflict when it is not paused."""
         from casemate.engine.life.stop import unpause_container  # noqa: PLC0415 - each verb loads what it needs
 
         unpause_container(self._store, self._fresh())
+        self._look_again()
 
     def rename(self, name: str) -> None:
         """Give another name. Raises AlreadyExists, Invalid."""

@@ -36,7 +36,7 @@ def attach_to_container(store: Store, row: ContainerRow, attach: Attach) -> Sess
         err = null.fileno() if attach.stderr_fd is None else attach.stderr_fd
         send_fds(connection.fileno(), b"A", [out] if tty else [out, err])
     _, received = recv_fds(connection.fileno(), 1, 1)
-    stdin_fd = received[0].detach() if received and attach.stdin else None
+    stdin = received.pop(0) if received and attach.stdin else None
     for extra in received:
         extra.close()
     pid = present_state(store.paths, row).pid
@@ -52,7 +52,7 @@ def attach_to_container(store: Store, row: ContainerRow, attach: Attach) -> Sess
         start_time=start_time(pid) or 0,
         wait=wait,
         close=connection.close,
-        stdin_fd=stdin_fd,
+        stdin=stdin,
         is_terminal=tty,
     )
 

@@ -6,8 +6,8 @@ import os
 
 from casemate.engine.life.finish import cgroup_path
 from casemate.engine.life.session import Session
-from casemate.engine.life.start import stdio_of
 from casemate.engine.life.states import present_state
+from casemate.engine.life.streams import Streams
 from casemate.engine.life.surroundings import look_around, root_view, rootfs_of
 from casemate.engine.options import options_from
 from casemate.engine.spec.build import build_spec, exec_process
@@ -19,6 +19,7 @@ from casemate.kernel.pidfd import open_same, pidfd_open
 from casemate.kernel.procfs import start_time
 from casemate.runtime.container import exec_process as run_process
 from casemate.runtime.exitrecord import status_of
+from casemate.runtime.plan import WAIT
 from casemate.runtime.quick_json import loads
 from casemate.runtime.request import ExecRequest, KeeperOptions
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from casemate.engine.options import Attach, ExecOptions
-    from casemate.engine.spec.build import Surroundings
-    from casemate.engine.spec.confine import Confinement
     from casemate.kernel.fd import Fd
     from casemate.store.containers import ContainerRow
     from casemate.store.store import Store
@@ -44,11 +43,13 @@ def exec_in_container(
     """
     if not argv or not argv[0]:
         raise Invalid("exec in container", row.name, "no command specified")
-    with running_process(store, row, "exec in container") as process:
-        pid = present_state(store.paths, row).pid
-        request = _request(store, row, argv, options, attach)
-        request.pid, request.pidfd = pid, process.fileno()
+    streams = Streams(attach, tty=options.tty, interactive=options.interactive, relay=not options.detach)
+    with running_process(store, row, "exec in container") as process, streams:
+        request = _request(store, row, argv, options)
+        request.stdio = streams.stdio
+        request.pid, request.pidfd = present_state(store.paths, row).pid, process.fileno()
         running = run_process(request)
+        stdin = streams.take_stdin(running.stdin)
 
     def wait() -> int:
         code = status_of(running.wait())
@@ -60,7 +61,7 @@ def exec_in_container(
         start_time=start_time(running.pid) or 0,
         wait=wait,
         close=running.close,
-        stdin_fd=running.stdin_fd,
+        stdin=stdin,
         is_terminal=options.tty,
     )
 
@@ -79,9 +80,7 @@ def running_process(store: Store, row: ContainerRow, doing: str, *, paused: bool
     return found
 
 
-def _request(
-    store: Store, row: ContainerRow, argv: Sequence[str], options: ExecOptions, attach: Attach | None
-) -> ExecRequest:
+def _request(store: Store, row: ContainerRow, argv: Sequence[str], options: ExecOptions) -> ExecRequest:
     from casemate.cgroups.manager import open_manager  # noqa: PLC0415 - beside its only use
 
     record: dict[str, Any] = loads(row.config, what="container record")
@@ -98,8 +97,6 @@ def _request(
     changed = _changed(record, argv, options)
     process = exec_process(changed, wall=wall, user=user, around=around, tty=options.tty)
     process["rlimits"] = spec["process"]["rlimits"]
-    stdio = stdio_of(attach, tty=options.tty, interactive=options.interactive)
-    stdio.relay = not options.detach
     return ExecRequest(
         id=row.id,
         pid=0,
@@ -107,16 +104,10 @@ def _request(
         process=process,
         spec=spec,
         cgroup=open_manager(rootless=os.geteuid() != 0).open(cgroup_path(row.id)),
-        stdio=stdio,
-        keeper=KeeperOptions() if options.detach else None,
+        keeper=KeeperOptions(mode=WAIT) if options.detach else None,
         seccomp_cache_dir=f"{store.paths.cache}/seccomp",
-        landlock=_landlock(wall, around),
+        landlock=wall.landlock,
     )
-
-
-def _landlock(wall: Confinement, around: Surroundings) -> bool:
-    del around
-    return wall.landlock
 
 
 def _changed(record: dict[str, Any], argv: Sequence[str], options: ExecOptions) -> dict[str, Any]:

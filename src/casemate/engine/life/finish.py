@@ -31,7 +31,7 @@ def cgroup_path(container_id: str) -> str:
 
 def settle(store: Store, row: ContainerRow) -> ContainerRow:
     """Write into the row how the program ended. The caller holds the lock, so nobody alive is responsible any more."""
-    present = read_exit(store.paths, row.id) or present_state(store.paths, row)
+    present = read_exit(store.paths, row.id) or present_state(store.paths, row, is_ours=True)
     if row.state == "starting" and not row.pid and present.status != "exited":
         row.state = "exited" if row.finished_ns else "created"  # the start never reached the program
     else:

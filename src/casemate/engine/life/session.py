@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 class Session:
     """One attached program. Output needs no pumping: the keeper writes it to the caller's descriptors.
 
-    A context manager; leaving it detaches (the program goes on). ``pid`` is on the host. ``stdin_fd`` is the write end of the
-    program's input, or the master side of its terminal; None when not asked for; owned by the session.
+    A context manager; leaving it detaches (the program goes on). ``pid`` is on the host. ``stdin`` is the writing end of
+    the program's input or the master side of its terminal, owned by the session.
     """
 
-    __slots__ = ("_close", "_wait", "exit_code", "is_terminal", "pid", "start_time", "stdin_fd")
+    __slots__ = ("_close", "_stdin", "_wait", "exit_code", "is_terminal", "pid", "start_time")
 
     def __init__(  # noqa: PLR0913 - a plain value
         self,
@@ -31,16 +31,21 @@ class Session:
         start_time: int,
         wait: Callable[[], int],
         close: Callable[[], None],
-        stdin_fd: int | None = None,
+        stdin: Fd | None = None,
         is_terminal: bool = False,
     ) -> None:
         self.pid = pid
         self.start_time = start_time
-        self.stdin_fd = stdin_fd
+        self._stdin = stdin
         self.is_terminal = is_terminal
         self.exit_code: int | None = None
         self._wait = wait
         self._close = close
+
+    @property
+    def stdin_fd(self) -> int | None:
+        """Where to write input, borrowed; None when input was not asked for or has been closed."""
+        return None if self._stdin is None or self._stdin.closed else self._stdin.fileno()
 
     def wait(self) -> int:
         """Block until the program has ended and its output has been written; return the exit code (128+n for a signal).
@@ -69,19 +74,17 @@ class Session:
 
     def close_stdin(self) -> None:
         """Let the program read end-of-file; on a terminal, by its end-of-file character."""
-        if self.stdin_fd is None:
+        if self._stdin is None or self._stdin.closed:
             return
         if self.is_terminal:
-            os.write(self.stdin_fd, b"\x04")
-            return
-        os.close(self.stdin_fd)
-        self.stdin_fd = None
+            os.write(self._stdin.fileno(), b"\x04")
+        else:
+            self._stdin.close()
 
     def close(self) -> None:
         """Detach."""
-        if self.stdin_fd is not None:
-            os.close(self.stdin_fd)
-            self.stdin_fd = None
+        if self._stdin is not None:
+            self._stdin.close()
         self._close()
 
     def __enter__(self) -> Self:

@@ -7,9 +7,10 @@ import sys
 import time
 
 from casemate.engine.life import locks
-from casemate.engine.life.finish import cgroup_path, finish, wait_for_end
+from casemate.engine.life.finish import cgroup_path, finish, settle, wait_for_end
 from casemate.engine.life.session import Session
-from casemate.engine.life.states import container_dir, present_state
+from casemate.engine.life.states import ACTIVE, container_dir, present_state
+from casemate.engine.life.streams import Streams
 from casemate.engine.life.surroundings import look_around, root_view, rootfs_of
 from casemate.engine.life.undo import Undo
 from casemate.engine.options import options_from
@@ -23,7 +24,7 @@ from casemate.kernel.socket_fds import listen_seqpacket
 from casemate.runtime.container import start_container as start_program
 from casemate.runtime.exitrecord import status_of
 from casemate.runtime.quick_json import dumps, loads
-from casemate.runtime.request import ContainerRequest, KeeperOptions, Stdio
+from casemate.runtime.request import ContainerRequest, KeeperOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from casemate.engine.options import Attach, ContainerOptions
     from casemate.engine.spec.build import Surroundings
     from casemate.runtime.container import Running
+    from casemate.runtime.request import Stdio
     from casemate.store.containers import ContainerRow
     from casemate.store.store import Store
 
@@ -52,19 +54,21 @@ def start_container(store: Store, row: ContainerRow, attach: Attach | None) -> S
         raise Conflict("start container", row.name, "it is running, or another command is working on it")
     with held:
         row = store.containers.get(row.id)
-        state = present_state(store.paths, row)
+        state = present_state(store.paths, row, is_ours=True)
         if row.state not in {"created", "exited"} and state.status in {"running", "paused"}:
             raise Conflict("start container", row.name, f"it is {state.status}")
         if row.state in {"creating", "removing"}:
             raise Conflict("start container", row.name, f"it is {row.state}")
+        if row.state in ACTIVE:
+            row = settle(store, row)  # its last end had not been seen
         started = _Start(store, row, attach)
         with Undo() as undo:
-            running = started.run(held, undo)
+            running, stdin = started.run(held, undo)
             undo.keep()
-    return _session(store, row, running, tty=started.options.tty)
+    return _session(store, row, running, stdin, tty=started.options.tty)
 
 
-def _session(store: Store, row: ContainerRow, running: Running, *, tty: bool) -> Session:
+def _session(store: Store, row: ContainerRow, running: Running, stdin: Fd | None, *, tty: bool) -> Session:
     """The caller's hold on what was started."""
 
     def wait() -> int:
@@ -81,7 +85,7 @@ def _session(store: Store, row: ContainerRow, running: Running, *, tty: bool) ->
         start_time=start_time(running.pid) or 0,
         wait=wait,
         close=running.close,
-        stdin_fd=running.stdin_fd,
+        stdin=stdin,
         is_terminal=tty,
     )
 
@@ -98,7 +102,7 @@ class _Start:
         self.directory = container_dir(store.paths, row.id)
         self.changed = False
 
-    def run(self, held: Fd, undo: Undo) -> Running:
+    def run(self, held: Fd, undo: Undo) -> tuple[Running, Fd | None]:
         """Do it; every step that the row does not account for pushes its undoing."""
         store, row = self.store, self.row
         around = look_around(store, row.id, self.options)
@@ -109,10 +113,12 @@ class _Start:
         undo.push(lambda: store.containers.update(row.id, state=row.state, durable=False))
         _forget_last_run(self.directory)
         cgroup = self.make_cgroup(spec, undo)
-        with Fd(os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as place:
-            running = self.launch(
-                spec, rootfs, around, cgroup=cgroup, place=place.fileno(), lock_fd=held.fileno()
-            )
+        place = Fd(os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        streams = Streams(self.attach, tty=self.options.tty, interactive=self.options.interactive)
+        with place, streams:
+            request = self.request(spec, rootfs, around, stdio=streams.stdio, cgroup=cgroup)
+            running = self.launch(request, place=place.fileno(), lock_fd=held.fileno())
+            stdin = streams.take_stdin(running.stdin)
         columns: dict[str, object] = {"config": dumps(self.record)} if self.changed else {}
         store.containers.update(
             row.id,
@@ -123,7 +129,7 @@ class _Start:
             durable=durable,
             **columns,
         )
-        return running
+        return running, stdin
 
     def specification(self, around: Surroundings, rootfs: RootFs) -> dict[str, Any]:
         """The OCI specification, after looking the user up in the image's own files."""
@@ -150,42 +156,35 @@ class _Start:
             self.changed = True
         return cgroup
 
-    def launch(  # noqa: PLR0913 - the parts of one request
-        self,
-        spec: dict[str, Any],
-        rootfs: RootFs,
-        around: Surroundings,
-        *,
-        cgroup: Cgroup,
-        place: int,
-        lock_fd: int,
-    ) -> Running:
-        """Hand everything to the runtime."""
-        options, store = self.options, self.store
-        listen = _listen(store, self.row.id)
+    def request(
+        self, spec: dict[str, Any], rootfs: RootFs, around: Surroundings, *, stdio: Stdio, cgroup: Cgroup
+    ) -> ContainerRequest:
+        """What the runtime is asked for; the keeper's part is added by ``launch``."""
+        wall = confinement(self.options, all_capabilities=around.all_capabilities)
+        return ContainerRequest(
+            self.row.id,
+            spec,
+            rootfs,
+            cgroup=cgroup,
+            stdio=stdio,
+            seccomp_cache_dir=f"{self.store.paths.cache}/seccomp",
+            landlock=wall.landlock,
+            id_map=around.id_map,
+        )
+
+    def launch(self, request: ContainerRequest, *, place: int, lock_fd: int) -> Running:
+        """Start the program under a keeper that holds the lock, writes log and exit record, and lets callers attach."""
         pidfile = os.open("pid", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=place)
-        with listen, Fd(pidfile):
-            keeper = KeeperOptions(
+        with Fd(pidfile), _listen(self.store, self.row.id) as listen:
+            request.keeper = KeeperOptions(
                 exit_dir_fd=place,
                 log_dir_fd=place,
                 lock_fd=lock_fd,
                 listen_fd=listen.fileno(),
                 pidfile_fd=pidfile,
-                log_max_bytes=options.log_max_bytes or LOG_MAX_BYTES,
-                log_files=options.log_files or LOG_FILES,
+                log_max_bytes=self.options.log_max_bytes or LOG_MAX_BYTES,
+                log_files=self.options.log_files or LOG_FILES,
                 exit_argv=self.exit_argv(),
-            )
-            wall = confinement(options, all_capabilities=around.all_capabilities)
-            request = ContainerRequest(
-                self.row.id,
-                spec,
-                rootfs,
-                cgroup=cgroup,
-                stdio=stdio_of(self.attach, tty=options.tty, interactive=options.interactive),
-                keeper=keeper,
-                seccomp_cache_dir=f"{store.paths.cache}/seccomp",
-                landlock=wall.landlock,
-                id_map=around.id_map,
             )
             return start_program(request)
 
@@ -203,18 +202,6 @@ class _Start:
             paths.run_root,
             self.row.id,
         ]
-
-
-def stdio_of(attach: Attach | None, *, tty: bool, interactive: bool) -> Stdio:
-    """Streams of a program: its output goes to the log and, when attached, to the caller's descriptors."""
-    size = (attach.rows, attach.columns) if attach is not None and attach.rows and attach.columns else None
-    return Stdio(
-        tty=tty,
-        stdin="pipe" if interactive else "null",
-        client_out=attach.stdout_fd if attach is not None else None,
-        client_err=attach.stderr_fd if attach is not None and not tty else None,
-        console_size=size if tty else None,
-    )
 
 
 def _listen(store: Store, container_id: str) -> Fd:

@@ -39,11 +39,14 @@ def container_dir(paths: StorePaths, container_id: str) -> str:
     return f"{paths.containers}/{container_id}"
 
 
-def present_state(paths: StorePaths, row: ContainerRow) -> Present:
-    """The state of ``row`` now; costs no system call for a container that does not run."""
+def present_state(paths: StorePaths, row: ContainerRow, *, is_ours: bool = False) -> Present:
+    """The state of ``row`` now; costs no system call for a container that does not run.
+
+    ``is_ours``: the caller holds the lock, so that no keeper can.
+    """
     if row.state not in ACTIVE:
-        return _settled(paths, row)
-    held = is_held(paths, row.id)
+        return _settled(row)
+    held = not is_ours and is_held(paths, row.id)
     if row.state in {"creating", "removing"}:
         return Present("created" if row.state == "creating" else "removing", has_keeper=held)
     if held:
@@ -65,8 +68,7 @@ def is_alive(row: ContainerRow) -> bool:
     return bool(row.pid) and row.boot_id == boot_id() and is_same_process(row.pid, row.start_time)
 
 
-def _settled(paths: StorePaths, row: ContainerRow) -> Present:
-    del paths
+def _settled(row: ContainerRow) -> Present:
     present = Present(row.state)
     present.exit_code = row.exit_code
     present.finished_ns = row.finished_ns

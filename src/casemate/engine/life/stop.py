@@ -111,7 +111,7 @@ def remove_container(store: Store, row: ContainerRow, *, force: bool, volumes: b
         except NotFound:
             locks.remove(store.paths, row.id)
             return  # it was a --rm container, and has gone by itself
-        if present_state(store.paths, row).status in _RUNNING:
+        if present_state(store.paths, row, is_ours=True).status in _RUNNING:
             raise Conflict("remove container", row.name, "it was started meanwhile")
         if row.state in {"running", "paused", "starting"}:
             row = settle(store, row)

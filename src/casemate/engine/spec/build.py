@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from casemate.engine.spec.confine import asked_capabilities, process_capabilities, seccomp_profile
+from casemate.engine.spec.confine import process_capabilities, seccomp_profile
 from casemate.engine.spec.devices import device_nodes, device_rules
 from casemate.engine.spec.limits import build_resources, build_rlimits, clamp_rlimits
 from casemate.engine.spec.mounts import oci_mount
@@ -202,6 +202,8 @@ def _sysctls(options: ContainerOptions, wall: Confinement, around: Surroundings)
     found = {} if "nested" in wall.relax or wall.privileged or around.id_map is None else dict(sealed.SYSCTLS)
     if options.network != "host":
         found.update(sealed.NETWORK_SYSCTLS)
+        if around.id_map is not None:
+            found["net.ipv4.ping_group_range"] = f"0 {_last_group(around.id_map)}"
     for name, value in options.sysctls.items():
         plain = name.replace("/", ".")
         own = (
@@ -217,6 +219,16 @@ def _sysctls(options: ContainerOptions, wall: Confinement, around: Surroundings)
     return found
 
 
+def _last_group(id_map: IdMap) -> int:
+    """The end of the groups that are mapped without a gap from 0 on: the kernel takes no others for ping."""
+    last = 0
+    for entry in sorted(id_map.gids, key=lambda entry: entry.inside):
+        if entry.inside > last + 1:
+            break
+        last = entry.inside + entry.count - 1
+    return min(last, 65535)
+
+
 def exec_process(
     record: Mapping[str, Any], *, wall: Confinement, user: User, around: Surroundings, tty: bool
 ) -> dict[str, Any]:
@@ -226,7 +238,3 @@ def exec_process(
     """
     return {"terminal": tty, "args": record["argv"], **_process_identity(record, wall, user, around)}
 
-
-def asked(options: ContainerOptions, all_capabilities: Sequence[str]) -> list[str]:
-    """What --cap-add named, canonical."""
-    return asked_capabilities(options, all_capabilities)

@@ -114,5 +114,9 @@ def registry(work: str, port: int) -> Iterator[str]:
 
 def remove_tree(path: str) -> None:
     """Delete a work directory at the very end (deleting between runs would spoil later ones on ext4)."""
+    with open("/proc/self/mountinfo", encoding="utf-8") as file:
+        mounts = [line.split()[4] for line in file]
+    for mount in reversed([mount for mount in mounts if mount.startswith(path + "/")]):
+        subprocess.run(["umount", "--lazy", mount], check=False)  # podman keeps its store mounted
     with suppress(OSError):
         subprocess.run(["rm", "-rf", "--one-file-system", path], check=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import hashlib
 import io
@@ -32,7 +33,7 @@ from casemate.registry.settings import Settings
 from casemate.store.content import FileContentStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 pytestmark = pytest.mark.system
@@ -82,10 +83,12 @@ class Layout:
         (path / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": named}))
 
     def put(self, data: bytes, media_type: str) -> dict[str, Any]:
+        """Store a blob and return its descriptor."""
         (self.path / "blobs/sha256" / digest(data)[7:]).write_bytes(data)
         return {"mediaType": media_type, "digest": digest(data), "size": len(data)}
 
     def add_image(self, architecture: str, tars: list[bytes]) -> dict[str, Any]:
+        """Store a one-platform image and return its descriptor."""
         config = {
             "architecture": architecture,
             "os": "linux",
@@ -132,14 +135,14 @@ class Registry:
         )
         deadline = time.monotonic() + 20
         while True:
-            try:
+            with contextlib.suppress(OSError):
                 socket.create_connection(self.host.split(":"), 1).close()
-                return
-            except OSError:
-                assert time.monotonic() < deadline, (path / "log").read_text()
-                time.sleep(0.02)
+                break
+            assert time.monotonic() < deadline, (path / "log").read_text()
+            time.sleep(0.02)
 
     def close(self) -> None:
+        """Stop the server."""
         self._process.terminate()
         self._process.wait(20)
         self._log.close()
@@ -182,11 +185,16 @@ def fetch(
 
 
 def push(
-    text: str, content: FileContentStore, image: str, names: list[str], settings: Settings | None = None
+    text: str,
+    content: FileContentStore,
+    image: str,
+    *,
+    names: Sequence[str] = (),
+    settings: Settings | None = None,
 ) -> None:
     sink = open_sink(text, settings or Settings())
     try:
-        push_image(sink, image, content=content, names=names)
+        push_image(sink, image, content=content, names=[*names])
         if hasattr(sink, "finish"):
             sink.finish()
     finally:
@@ -221,7 +229,7 @@ def test_multi_platform_index_gives_the_asked_platform(layout: Layout, registry:
 
 def test_what_we_push_skopeo_reads_with_equal_digests(layout: Layout, registry: Any, content: Any) -> None:
     fetch(f"oci:{layout.path}:v1", content)
-    push(f"docker://{registry.host}/pushed:v1", content, layout.digest, [])
+    push(f"docker://{registry.host}/pushed:v1", content, layout.digest)
     raw = skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{registry.host}/pushed:v1")
     assert digest(raw) == layout.digest
     fetched = fetch(f"docker://{registry.host}/pushed@{layout.digest}", content)
@@ -232,12 +240,12 @@ def test_index_is_pushed_with_all_its_platforms(layout: Layout, registry: Any, c
     for platform in ("amd64", "s390x"):
         fetch(f"oci:{layout.path}:multi", content, platform=platform)
     target = f"docker://{registry.host}/multi:v1"
-    push(target, content, layout.index_digest, [])
+    push(target, content, layout.index_digest)
     assert digest(skopeo("inspect", "--raw", "--tls-verify=false", target)) == layout.index_digest
     skopeo("copy", "--all", "--src-tls-verify=false", target, f"dir:{layout.path.parent}/multi-dir")
 
 
-def test_missing_image_and_missing_tag_are_not_found(layout: Layout, registry: Any, content: Any) -> None:
+def test_missing_image_is_not_found(registry: Any, content: Any) -> None:
     with pytest.raises(NotFound):
         fetch(f"docker://{registry.host}/nothing:v1", content)
 
@@ -249,7 +257,7 @@ def test_every_file_transport_goes_through_skopeo_and_back(
     fetch(f"oci:{layout.path}:v1", content)
     ours, theirs = f"{transport}:{tmp_path}/ours", f"{transport}:{tmp_path}/theirs"
     name = "docker.io/library/demo:v1"
-    push(ours, content, layout.digest, [name])
+    push(ours, content, layout.digest, names=[name])
     skopeo("copy", ours, f"dir:{tmp_path}/dir")
     skopeo("copy", f"oci:{layout.path}:v1", theirs + (f":{name}" if transport.endswith("r-archive") else ""))
     fetched = fetch(theirs, content)
@@ -277,7 +285,7 @@ def test_archive_is_reproducible_and_compressed_ones_load(
 ) -> None:
     fetch(f"oci:{layout.path}:v1", content)
     for name in ("one", "two"):
-        push(f"docker-archive:{tmp_path}/{name}", content, layout.digest, ["demo:v1", "other/x:2"])
+        push(f"docker-archive:{tmp_path}/{name}", content, layout.digest, names=["demo:v1", "other/x:2"])
     one = (tmp_path / "one").read_bytes()
     assert one == (tmp_path / "two").read_bytes()
     (tmp_path / "packed").write_bytes(gzip.compress(one, 1))
@@ -301,7 +309,7 @@ def test_podman_loads_what_we_save_under_its_name(
     layout: Layout, content: Any, tmp_path: Path, transport: str
 ) -> None:
     fetched = fetch(f"oci:{layout.path}:v1", content)
-    push(f"{transport}:{tmp_path}/image.tar", content, layout.digest, ["docker.io/library/demo:v1"])
+    push(f"{transport}:{tmp_path}/image.tar", content, layout.digest, names=["docker.io/library/demo:v1"])
     with tempfile.TemporaryDirectory(prefix="cm-", dir="/tmp") as short:
         _podman(short, "load", "-i", f"{tmp_path}/image.tar")
         form = "{{.Id}} {{.Repository}}:{{.Tag}}"
@@ -338,10 +346,21 @@ def test_docker_loads_what_we_save_and_we_load_what_docker_saves(
     layout: Layout, content: Any, tmp_path: Path
 ) -> None:
     fetched = fetch(f"oci:{layout.path}:v1", content)
-    push(f"docker-archive:{tmp_path}/image.tar", content, layout.digest, ["docker.io/library/demo:v1"])
+    push(f"docker-archive:{tmp_path}/image.tar", content, layout.digest, names=["docker.io/library/demo:v1"])
     with tempfile.TemporaryDirectory(prefix="cm-", dir="/tmp") as short:
         done = subprocess.run(
-            ["unshare", "-mnpf", "--kill-child", "--mount-proc", "sh", "-c", DOCKER_LOADS, "sh", short, f"{tmp_path}/image.tar"],
+            [
+                "unshare",
+                "-mnpf",
+                "--kill-child",
+                "--mount-proc",
+                "sh",
+                "-c",
+                DOCKER_LOADS,
+                "sh",
+                short,
+                f"{tmp_path}/image.tar",
+            ],
             capture_output=True,
             text=True,
             check=False,
@@ -377,12 +396,12 @@ def test_htpasswd_registry_wants_and_takes_a_login(
     try:
         fetch(f"oci:{layout.path}:v1", content)
         with pytest.raises(Unauthorized):
-            push(f"docker://{registry.host}/x:v1", content, layout.digest, [], login)
+            push(f"docker://{registry.host}/x:v1", content, layout.digest, settings=login)
         _log_in(tmp_path, registry.host, "ann:wrong")
         with pytest.raises(Unauthorized):
-            push(f"docker://{registry.host}/x:v1", content, layout.digest, [], login)
+            push(f"docker://{registry.host}/x:v1", content, layout.digest, settings=login)
         _log_in(tmp_path, registry.host, "ann:s3cret")
-        push(f"docker://{registry.host}/x:v1", content, layout.digest, [], login)
+        push(f"docker://{registry.host}/x:v1", content, layout.digest, settings=login)
         assert fetch(f"docker://{registry.host}/x:v1", content, login).manifest_digest == layout.digest
     finally:
         registry.close()
@@ -435,6 +454,7 @@ class TokenServer:
         self.realm = f"http://127.0.0.1:{self._server.server_address[1]}/token"
 
     def sign(self, scope: str) -> str:
+        """A token for one scope."""
         kind, name, actions = scope.split(":")
         der = "".join(self.cert.read_text().splitlines()[1:-1])
         now = int(time.time())
@@ -458,6 +478,7 @@ class TokenServer:
         return f"{signed}.{_b64(signature)}"
 
     def close(self) -> None:
+        """Stop the server."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -472,10 +493,10 @@ def test_token_registry_gives_a_token_for_each_scope(
     try:
         fetch(f"oci:{layout.path}:v1", content)
         with pytest.raises(Unauthorized):
-            push(f"docker://{registry.host}/x:v1", content, layout.digest, [], login)
+            push(f"docker://{registry.host}/x:v1", content, layout.digest, settings=login)
         _log_in(tmp_path, registry.host, "ann:s3cret")
         tokens.asked.clear()
-        push(f"docker://{registry.host}/x:v1", content, layout.digest, [], login)
+        push(f"docker://{registry.host}/x:v1", content, layout.digest, settings=login)
         assert fetch(f"docker://{registry.host}/x:v1", content, login).manifest_digest == layout.digest
         assert tokens.asked == ["repository:x:pull,push", "repository:x:pull"]
     finally:
@@ -485,37 +506,16 @@ def test_token_registry_gives_a_token_for_each_scope(
 
 def test_tls_registry_is_trusted_by_certs_d_alone(layout: Layout, content: Any, tmp_path: Path) -> None:
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    names = ["-days", "1", "-subj", "/CN=toy", "-addext", "subjectAltName=IP:127.0.0.1"]
     subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "1",
-        ]
-        + [
-            "-subj",
-            "/CN=toy",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-            "-keyout",
-            str(key),
-            "-out",
-            str(cert),
-        ],
-        check=True,
-        capture_output=True,
+        [*request, *names, "-keyout", str(key), "-out", str(cert)], check=True, capture_output=True
     )
     registry = Registry(tmp_path, tls={"certificate": str(cert), "key": str(key)})
     try:
         target = f"docker://{registry.host}/x:v1"
         skopeo("copy", "--dest-tls-verify=false", f"oci:{layout.path}:v1", target)
-        with pytest.raises(Exception, match="certificate verify failed|self.signed"):
+        with pytest.raises(Exception, match="certificate verify failed"):
             fetch(target, content)
         folder = tmp_path / "certs.d" / registry.host
         folder.mkdir(parents=True)
@@ -536,7 +536,8 @@ from casemate.store.content import FileContentStore
 content = FileContentStore(sys.argv[2]); content.ensure()
 image = fetch_image(open_source(sys.argv[1], Settings()), content=content)
 push_image(open_sink(sys.argv[1] + "-pushed", Settings()), image.manifest_digest, content=content, names=[])
-push_image(open_sink("oci-archive:" + sys.argv[2] + "/a.tar"), image.manifest_digest, content=content, names=[])
+archive = open_sink("oci-archive:" + sys.argv[2] + "/a.tar")
+push_image(archive, image.manifest_digest, content=content, names=[])
 # ru_maxrss survives exec and would show the parent's peak: VmHWM belongs to this program alone.
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
@@ -559,7 +560,7 @@ def test_200_mb_layer_is_pulled_and_pushed_in_flat_memory(registry: Any, tmp_pat
     shutil.rmtree(tmp_path / "store")
 
 
-def test_registry_over_plain_http_is_only_spoken_to_on_loopback(content: Any) -> None:
+def test_registry_over_plain_http_is_only_spoken_to_on_loopback() -> None:
     source = open_source("docker://registry.example.invalid:5000/x:v1", Settings())
     urls = source._clients[0].endpoint.base_urls()
     assert urls == ["https://registry.example.invalid:5000"]

@@ -107,6 +107,8 @@ class Reply:
         """Give the connection back when the body is read, else close it."""
         self._live.discard(self)
         self._response.close()
+        # A reply without a body is closed from the start, and close() then forgets its healthy connection.
+        self._response.release_conn()
 
     def cut(self) -> None:
         """End a read that another thread is waiting in; that thread gets Interrupted."""
@@ -177,8 +179,11 @@ class Http:
         """Close every idle connection."""
         with self._lock:
             pools, self._pools = self._pools, {}
-        for pool in pools.values():
-            pool.clear()
+        for manager in pools.values():
+            # clear() alone leaves connections open until the last reference to their pool is gone.
+            for key in manager.pools.keys():  # noqa: SIM118 - the container refuses to be iterated
+                manager.pools[key].close()
+            manager.clear()
 
     def _once(
         self, method: str, url: str, headers: dict[str, str], body: bytes | Iterable[bytes] | None

@@ -111,7 +111,7 @@ def _index(*platforms: str | None, **annotations: str) -> Index:
     for at, text in enumerate(platforms):
         platform = None
         if text is not None:
-            system, architecture, variant = (text.split("/") + [""])[:3]
+            system, architecture, variant = [*text.split("/"), ""][:3]
             platform = {"os": system, "architecture": architecture, "variant": variant}
         digest = "sha256:" + f"{at:064x}"
         entries.append(

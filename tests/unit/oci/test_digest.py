@@ -33,7 +33,7 @@ def test_canonical_digest_passes_unchanged() -> None:
         "sha256:" + "0a" * 31 + "/a",
         "sha256:" + "0a" * 32 + "\n",
         " sha256:" + "0a" * 32,
-        "sha256:" + "٠" * 64,
+        "sha256:" + "\u0660" * 64,
         "md5:" + "0" * 32,
         None,
         5,

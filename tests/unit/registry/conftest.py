@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,23 +9,28 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from casemate.oci.digest import digest_of as digest
+from casemate.oci.reference import parse_reference
+from casemate.registry.fetch import fetch_image
 from casemate.registry.limits import Limits
 from casemate.registry.settings import Settings
+from casemate.registry.transport.docker import DockerSource
 from casemate.store.content import FileContentStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from casemate.registry.fetch import FetchedImage
+
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
-def digest(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
-
-
 class Toy:
-    """A server whose paths are answered by functions; ``seen`` keeps (method, path, headers) of each request."""
+    """A server whose paths are answered by functions.
+
+    ``seen`` keeps (method, path, headers) of each request.
+    """
 
     def __init__(self) -> None:
         self.routes: dict[str, Callable[[Any], None]] = {}
@@ -65,6 +69,7 @@ class Toy:
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
 
     def reply(self, handler: Any, status: int, body: bytes, **headers: str) -> None:
+        """Answer with ``body``; underscores in header names mean dashes."""
         handler.send_response(status)
         for name, value in ({"Content-Length": str(len(body))} | headers).items():
             handler.send_header(name.replace("_", "-"), value)
@@ -73,16 +78,20 @@ class Toy:
             handler.wfile.write(body)
 
     def serve(self, path: str, body: bytes, *, status: int = 200, **headers: str) -> None:
+        """Answer every method on ``path`` with ``body``."""
         self.routes[path] = lambda handler: self.reply(handler, status, body, **headers)
 
     def serve_manifest(self, tag: str, body: bytes, media_type: str = OCI_MANIFEST) -> None:
+        """Serve a manifest under a tag and under its digest."""
         for selector in (tag, digest(body)):
             self.serve(f"/v2/app/manifests/{selector}", body, Content_Type=media_type)
 
     def serve_blob(self, body: bytes) -> None:
+        """Serve a blob under its digest."""
         self.serve(f"/v2/app/blobs/{digest(body)}", body)
 
     def close(self) -> None:
+        """Stop the server."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -119,13 +128,16 @@ class Image:
 
     @property
     def manifest(self) -> bytes:
+        """The bytes of the manifest as it is bent now."""
         return json.dumps(self.document).encode()
 
     @property
     def layer_path(self) -> str:
+        """Where the registry serves the layer."""
         return f"/v2/app/blobs/{digest(self.layer)}"
 
     def put_into(self, toy: Toy) -> None:
+        """Serve all parts."""
         toy.serve_manifest("v1", self.manifest)
         toy.serve_blob(self.config)
         toy.serve_blob(self.layer)
@@ -158,14 +170,9 @@ def make_image() -> type[Image]:
 
 
 @pytest.fixture
-def digest_of() -> Callable[[bytes], str]:
-    return digest
-
-
-@pytest.fixture
 def settings() -> Settings:
     """Impatient settings, so that the tests of patience are quick."""
-    limits = Limits(connect_s=2, read_s=0.3, attempts=3, first_pause_s=0.01, longest_pause_s=0.05)
+    limits = Limits(connect_s=10, read_s=10, attempts=3, first_pause_s=0.01, longest_pause_s=0.05)
     return Settings(limits=limits)
 
 
@@ -174,3 +181,17 @@ def content(tmp_path: Path) -> FileContentStore:
     store = FileContentStore(str(tmp_path / "store"))
     store.ensure()
     return store
+
+
+@pytest.fixture
+def pull(toy: Toy, settings: Settings, content: FileContentStore) -> Callable[..., FetchedImage]:
+    """Pull app:v1 (or another reference) from the toy registry into the store."""
+
+    def run(reference: str = "app:v1") -> FetchedImage:
+        source = DockerSource(parse_reference(f"{toy.host}/{reference}"), settings)
+        try:
+            return fetch_image(source, content=content)
+        finally:
+            source.close()
+
+    return run

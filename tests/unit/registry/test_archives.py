@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from casemate.errors import Corrupt, Exhausted, Invalid, NotFound, Unsupported
+from casemate.oci.digest import digest_of
 from casemate.registry.archive_files import ArchiveFiles
 from casemate.registry.archive_writer import ArchiveWriter
 from casemate.registry.fetch import fetch_image
@@ -57,7 +58,7 @@ def fetch(text: str, content: Any) -> Any:
         source.close()
 
 
-def test_old_docker_archive_is_read(tmp_path: Path, image: Any, content: Any, digest_of: Any) -> None:
+def test_old_docker_archive_is_read(tmp_path: Path, image: Any, content: Any) -> None:
     path = tar(tmp_path / "a", *docker_members(image))
     fetched = fetch(f"docker-archive:{path}", content)
     assert fetched.config_digest == digest_of(image.config)
@@ -71,7 +72,7 @@ def test_layer_that_docker_linked_to_another_is_found(tmp_path: Path, image: Any
 
 
 def test_compressed_layer_in_a_docker_archive_keeps_its_bytes(
-    tmp_path: Path, image: Any, content: Any, digest_of: Any
+    tmp_path: Path, image: Any, content: Any
 ) -> None:
     packed = gzip.compress(image.layer)
     path = tar(tmp_path / "a", *docker_members(image)[:2], ("one/layer.tar", packed))
@@ -79,21 +80,10 @@ def test_compressed_layer_in_a_docker_archive_keeps_its_bytes(
     assert (layer.digest, layer.media_type.rpartition(".")[2]) == (digest_of(packed), "gzip")
 
 
-@pytest.mark.parametrize(
-    ("link", "error"),
-    [
-        ("/etc/shadow", Invalid),
-        ("../../../../etc/shadow", Invalid),
-        ("layer.tar", NotFound),
-        ("../none", NotFound),
-        ("", Invalid),
-    ],
-)
-def test_link_out_of_the_archive_leads_nowhere(
-    tmp_path: Path, image: Any, content: Any, link: str, error: type[Exception]
-) -> None:
+@pytest.mark.parametrize("link", ["/etc/shadow", "../../../../etc/shadow", "layer.tar", "../none", ""])
+def test_link_out_of_the_archive_leads_nowhere(tmp_path: Path, image: Any, content: Any, link: str) -> None:
     path = tar(tmp_path / "a", *docker_members(image)[:2], ("one/layer.tar", link))
-    with pytest.raises((error, NotFound)):
+    with pytest.raises((Invalid, NotFound)):
         fetch(f"docker-archive:{path}", content)
 
 
@@ -170,7 +160,7 @@ def test_compressed_archive_is_read(
         fetch(f"archive:{path}", content)
 
 
-def test_bomb_of_an_archive_is_exhausted(tmp_path: Path, image: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bomb_of_an_archive_is_exhausted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("casemate.registry.archive_files.SPOOL_LIMIT_BYTES", 1 << 20)
     path = tmp_path / "bomb"
     path.write_bytes(gzip.compress(bytes(8 << 20)))

@@ -11,6 +11,7 @@ import pytest
 
 from casemate.core.transport import Descriptor
 from casemate.errors import Denied, Invalid, Unauthorized, Unavailable
+from casemate.oci.digest import digest_of
 from casemate.oci.reference import parse_reference
 from casemate.registry.challenge import parse_challenges
 from casemate.registry.credentials import (
@@ -20,22 +21,19 @@ from casemate.registry.credentials import (
     erase_credential,
     store_credential,
 )
-from casemate.registry.fetch import fetch_image
 from casemate.registry.origin import check_realm, check_redirect, is_loopback, origin_of
-from casemate.registry.transport.docker import DockerSink, DockerSource
+from casemate.registry.transport.docker import DockerSink
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from casemate.registry.fetch import FetchedImage
+    from casemate.registry.settings import Settings
+
+    Pull = Callable[..., FetchedImage]
     from pathlib import Path
 
 BASIC = "Basic " + base64.b64encode(b"ann:s3cret").decode()
-
-
-def pull(toy: Any, settings: Any, content: Any) -> None:
-    source = DockerSource(parse_reference(f"{toy.host}/app:v1"), settings)
-    try:
-        fetch_image(source, content=content)
-    finally:
-        source.close()
 
 
 @pytest.fixture
@@ -61,67 +59,62 @@ def require(toy: Any, header: str, challenge: str) -> None:
     toy.routes = {path: guarded(route) for path, route in toy.routes.items()}
 
 
-def test_basic_login_works_and_is_not_sent_before_it_is_asked_for(
-    toy: Any, image: Any, settings: Settings, content: Any, login: Path
-) -> None:
+@pytest.mark.usefixtures("login")
+def test_basic_login_works_and_is_not_sent_before_it_is_asked_for(toy: Any, image: Any, pull: Pull) -> None:
     image.put_into(toy)
     require(toy, BASIC, 'Basic realm="toy"')
-    pull(toy, settings, content)
+    pull()
     assert [headers.get("Authorization") for _, _, headers in toy.seen][:3] == [None, None, BASIC]
 
 
-def test_missing_login_is_unauthorized_with_a_hint(
-    toy: Any, image: Any, settings: Settings, content: Any
-) -> None:
+def test_missing_login_is_unauthorized_with_a_hint(toy: Any, image: Any, pull: Pull) -> None:
     image.put_into(toy)
     require(toy, BASIC, 'Basic realm="toy"')
     with pytest.raises(Unauthorized) as caught:
-        pull(toy, settings, content)
+        pull()
     assert "casemate login" in caught.value.hint
 
 
-def test_wrong_password_is_unauthorized_after_two_requests(
-    toy: Any, image: Any, settings: Settings, content: Any, login: Path
-) -> None:
+@pytest.mark.usefixtures("login")
+def test_wrong_password_is_unauthorized_after_two_requests(toy: Any, image: Any, pull: Pull) -> None:
     image.put_into(toy)
     require(toy, "Basic other", 'Basic realm="toy"')
     with pytest.raises(Unauthorized):
-        pull(toy, settings, content)
+        pull()
     assert len([path for _, path, _ in toy.seen if "manifests" in path]) == 2
     assert "s3cret" not in str(Credential("ann", "s3cret"))
 
 
+@pytest.mark.usefixtures("login")
 def test_token_is_asked_for_with_the_scope_and_sent_to_the_registry_alone(
-    toy: Any, image: Any, settings: Settings, content: Any, login: Path
+    toy: Any, image: Any, pull: Pull
 ) -> None:
     image.put_into(toy)
     require(toy, "Bearer t0k", f'Bearer realm="http://{toy.host}/token",service="toy"')
     toy.serve("/token", b'{"token": "t0k", "expires_in": 300}')
-    pull(toy, settings, content)
+    pull()
     asked = [(path, headers["Authorization"]) for _, path, headers in toy.seen if path.startswith("/token")]
     assert asked == [("/token?service=toy&scope=repository%3Aapp%3Apull", BASIC)]
 
 
-def test_expired_token_is_replaced(toy: Any, image: Any, settings: Settings, content: Any) -> None:
+def test_expired_token_is_replaced(toy: Any, image: Any, pull: Pull) -> None:
     image.put_into(toy)
     require(toy, "Bearer new", f'Bearer realm="http://{toy.host}/token"')
     tokens = [b'{"token": "old"}', b'{"access_token": "new"}']
     toy.routes["/token"] = lambda handler: toy.reply(handler, 200, tokens.pop(0))
-    pull(toy, settings, content)
+    pull()
     assert tokens == []
 
 
 @pytest.mark.parametrize(
     "token", [b'{"token": "a\\r\\nX-Evil: 1"}', b'{"token": 5}', b"{}", b'{"token": "\\u00e9"}', b"[]"]
 )
-def test_malformed_token_is_refused(
-    toy: Any, image: Any, settings: Settings, content: Any, token: bytes
-) -> None:
+def test_malformed_token_is_refused(toy: Any, image: Any, token: bytes, pull: Pull) -> None:
     image.put_into(toy)
     require(toy, "Bearer x", f'Bearer realm="http://{toy.host}/token"')
     toy.serve("/token", token)
     with pytest.raises((Invalid, Unavailable)):
-        pull(toy, settings, content)
+        pull()
 
 
 @pytest.mark.parametrize(
@@ -136,62 +129,59 @@ def test_malformed_token_is_refused(
         "https://[fe80::1]/",
     ],
 )
-def test_token_server_elsewhere_never_hears_from_us(
-    toy: Any, image: Any, settings: Settings, content: Any, login: Path, realm: str
-) -> None:
+@pytest.mark.usefixtures("login")
+def test_token_server_elsewhere_never_hears_from_us(toy: Any, image: Any, realm: str, pull: Pull) -> None:
     image.put_into(toy)
     require(toy, "Bearer x", f'Bearer realm="{realm}"')
     with pytest.raises((Denied, Invalid)):
-        pull(toy, settings, content)
+        pull()
 
 
 def _redirect(toy: Any, target: str) -> Any:
     return lambda handler: toy.reply(handler, 307, b"", Location=target)
 
 
-def test_redirect_to_another_origin_loses_the_login(
-    toy: Any, other_toy: Any, image: Any, settings: Settings, content: Any, login: Path
-) -> None:
+@pytest.mark.usefixtures("login")
+def test_redirect_to_another_origin_loses_the_login(toy: Any, other_toy: Any, image: Any, pull: Pull) -> None:
     image.put_into(toy)
     toy.routes[image.layer_path] = _redirect(toy, f"http://{other_toy.host}/cdn/layer")
     require(toy, BASIC, "Basic realm=toy")
     other_toy.serve("/cdn/layer", image.layer)
-    pull(toy, settings, content)
+    pull()
     assert len(other_toy.seen) == 1
     assert not [headers for _, _, headers in other_toy.seen if "Authorization" in headers]
 
 
-def test_redirect_within_the_registry_keeps_the_login(
-    toy: Any, image: Any, settings: Settings, content: Any, login: Path
-) -> None:
+@pytest.mark.usefixtures("login")
+def test_redirect_within_the_registry_keeps_the_login(toy: Any, image: Any, pull: Pull) -> None:
     image.put_into(toy)
     toy.serve("/cdn/layer", image.layer)
     toy.routes[image.layer_path] = _redirect(toy, "/cdn/layer")
     require(toy, BASIC, "Basic realm=toy")
-    pull(toy, settings, content)
+    pull()
 
 
+@pytest.mark.usefixtures("login")
 def test_challenge_of_a_redirect_target_gets_no_answer(
-    toy: Any, other_toy: Any, image: Any, settings: Settings, content: Any, login: Path
+    toy: Any, other_toy: Any, image: Any, pull: Pull
 ) -> None:
     image.put_into(toy)
     toy.routes[image.layer_path] = _redirect(toy, f"http://{other_toy.host}/cdn/layer")
     other_toy.serve("/cdn/layer", b"", status=401, WWW_Authenticate="Basic realm=evil")
     with pytest.raises(Unauthorized):
-        pull(toy, settings, content)
+        pull()
     assert not [headers for _, _, headers in other_toy.seen if "Authorization" in headers]
 
 
-def test_redirects_without_end_are_cut_off(toy: Any, image: Any, settings: Settings, content: Any) -> None:
+def test_redirects_without_end_are_cut_off(toy: Any, image: Any, pull: Pull) -> None:
     image.put_into(toy)
     toy.routes[image.layer_path] = _redirect(toy, image.layer_path)
     with pytest.raises(Unavailable, match="redirects"):
-        pull(toy, settings, content)
+        pull()
 
 
-def test_upload_sent_to_another_origin_loses_the_login(
-    toy: Any, other_toy: Any, settings: Settings, login: Path, digest_of: Any
-) -> None:
+@pytest.mark.usefixtures("login")
+def test_upload_sent_to_another_origin_loses_the_login(toy: Any, other_toy: Any, settings: Settings) -> None:
     blob = b"blob"
     toy.serve("/v2/app/blobs/uploads/", b"", status=202, Location=f"http://{other_toy.host}/up?state=1")
     require(toy, BASIC, "Basic realm=toy")
@@ -223,7 +213,7 @@ def test_upload_sent_to_another_origin_loses_the_login(
         ("http://127.0.0.1:5000", "https://cdn.example.net/x", True),
     ],
 )
-def test_redirect_rules(asked: str, target: str, allowed: bool) -> None:
+def test_redirect_rules(asked: str, target: str, *, allowed: bool) -> None:
     to = origin_of(target)
 
     def check() -> None:
@@ -254,7 +244,7 @@ def test_redirect_rules(asked: str, target: str, allowed: bool) -> None:
         ("https://r.example.com", "https://sso.example.org/token", False),
     ],
 )
-def test_realm_rules(registry: Any, realm: str, allowed: bool) -> None:
+def test_realm_rules(registry: Any, realm: str, *, allowed: bool) -> None:
     def check(hosts: frozenset[str] = frozenset()) -> None:
         check_realm(origin_of(registry), origin_of(realm), allowed_hosts=hosts)
 
@@ -321,7 +311,7 @@ def test_stored_login_is_private_and_can_be_erased(tmp_path: Path) -> None:
     path = str(tmp_path / "new" / "config.json")
     assert store_credential(path, "docker.io", Credential("ann", "s3cret")) == ""
     assert os.stat(path).st_mode & 0o777 == 0o600
-    assert CredentialFiles([path]).find("docker.io").secret == "s3cret"
+    assert CredentialFiles([path]).find("docker.io").basic() == BASIC
     assert erase_credential(path, "docker.io") is True
     assert erase_credential(path, "docker.io") is False
 
@@ -358,15 +348,17 @@ def test_credential_helper_is_asked_with_a_constant_environment(tmp_path: Path, 
     assert "leak-me" not in helper.read_text()
 
 
-def test_helper_without_an_entry_means_no_credential(tmp_path: Path, helper: Path) -> None:
+@pytest.mark.usefixtures("helper")
+def test_helper_without_an_entry_means_no_credential(tmp_path: Path) -> None:
     files = _files(tmp_path, {"credsStore": "toy"})
     assert files.find("unknown.io") is None
     assert files.problems == []
 
 
 @pytest.mark.parametrize("registry", ["slow.io", "loud.io", "broken.io"])
+@pytest.mark.usefixtures("helper")
 def test_helper_that_misbehaves_is_noted_and_ended(
-    tmp_path: Path, helper: Path, registry: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, registry: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("casemate.registry.helper_program.TIME_LIMIT_S", 0.3)
     files = _files(tmp_path, {"credsStore": "toy"})

@@ -55,7 +55,6 @@ def _memory(memory: Mapping[str, Any], ignored: list[str]) -> list[Setting]:
         ("limit", "memory.limit_in_bytes", limit),
         ("swap", "memory.memsw.limit_in_bytes", swap),
         ("reservation", "memory.soft_limit_in_bytes", integer("memory", memory, "reservation")),
-        ("kernelTCP", "memory.kmem.tcp.limit_in_bytes", integer("memory", memory, "kernelTCP")),
     ):
         if value:
             found.append(Setting(f"memory.{name}", "memory", (file, str(value))))
@@ -66,8 +65,9 @@ def _memory(memory: Mapping[str, Any], ignored: list[str]) -> list[Setting]:
     # limit.
     if boolean("memory", memory, "disableOOMKiller"):
         ignored.append("memory.disableOOMKiller")
-    if (integer("memory", memory, "kernel") or 0) > 0:  # kernel memory is part of limit since Linux 4.5
-        ignored.append("memory.kernel")
+    # Kernel memory has been part of limit since Linux 4.5, its own limits are deprecated: runc ignores them too.
+    kernel = ("kernel", "kernelTCP")
+    ignored += [f"memory.{key}" for key in kernel if (integer("memory", memory, key) or 0) > 0]
     return found
 
 

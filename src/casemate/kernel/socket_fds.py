@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import _socket
-import array
 import errno
 import os
+import sys
 
 from casemate.kernel.fd import Fd
 from casemate.kernel.libc import KernelError
 
 MAX_FDS = 253  # SCM_MAX_FD of the kernel: more in one message is EINVAL
 
-_INT_BYTES = array.array("i").itemsize
+_INT_BYTES = 4  # int of every Linux ABI; the array module would bring collections along, 1 ms of each start
 
 
 def socketpair_seqpacket() -> tuple[Fd, Fd]:
@@ -32,7 +32,7 @@ def send_fds(sock_fd: int, data: bytes, fds: list[int] | tuple[int, ...] = ()) -
     """
     sock = _socket.socket(fileno=sock_fd)
     try:
-        rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", fds).tobytes())] if fds else []
+        rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, _packed(fds))] if fds else []
         return sock.sendmsg([data], rights, _socket.MSG_NOSIGNAL)
     except OSError as error:
         raise KernelError(
@@ -70,9 +70,19 @@ def _rights(control: tuple[int, int, bytes]) -> list[int]:
     level, kind, payload = control
     if level != _socket.SOL_SOCKET or kind != _socket.SCM_RIGHTS:
         return []
-    numbers = array.array("i")
-    numbers.frombytes(payload[: len(payload) - len(payload) % _INT_BYTES])
-    return list(numbers)
+    return _numbers(payload)
+
+
+def _packed(fds: list[int] | tuple[int, ...]) -> bytes:
+    return b"".join(fd.to_bytes(_INT_BYTES, sys.byteorder, signed=True) for fd in fds)
+
+
+def _numbers(data: bytes) -> list[int]:
+    whole = len(data) - len(data) % _INT_BYTES
+    return [
+        int.from_bytes(data[place : place + _INT_BYTES], sys.byteorder, signed=True)
+        for place in range(0, whole, _INT_BYTES)
+    ]
 
 
 def peer_credentials(sock_fd: int) -> tuple[int, int, int]:
@@ -84,8 +94,7 @@ def peer_credentials(sock_fd: int) -> tuple[int, int, int]:
     """
     sock = _socket.socket(fileno=sock_fd)
     try:
-        numbers = array.array("i")
-        numbers.frombytes(sock.getsockopt(_socket.SOL_SOCKET, 17, 3 * _INT_BYTES))  # SO_PEERCRED
+        numbers = _numbers(sock.getsockopt(_socket.SOL_SOCKET, 17, 3 * _INT_BYTES))  # SO_PEERCRED
     finally:
         sock.detach()
     return numbers[0], numbers[1] & 0xFFFFFFFF, numbers[2] & 0xFFFFFFFF

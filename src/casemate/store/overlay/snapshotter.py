@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from casemate.core.snapshots import LayerSpec
     from casemate.store.overlay.identity import Identity
+    from casemate.store.overlay.layout import Stage
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEFAULT_MODE = 0o755
@@ -71,17 +72,15 @@ class OverlaySnapshotter:
 
         Raises: Corrupt, Exhausted, Invalid (hostile archive); nothing half-made is left.
         """
-        path = self._layout.layer(layer.chain_id)
         if not self.has_layer(layer.chain_id):
-            self._layout.discard(path)  # written, but not safely, before the machine stopped
             try:
-                self._unpack(layer, blob.fileno(), path)
+                self._unpack(layer, blob.fileno())
             finally:
                 self.empty_trash()
         found = self._layer(layer.chain_id)
         return Usage(found["size_bytes"], found["inodes"])
 
-    def _unpack(self, layer: LayerSpec, blob_fd: int, path: str) -> None:
+    def _unpack(self, layer: LayerSpec, blob_fd: int) -> None:
         with self._layout.stage() as stage:
             tree = f"{stage.path}/fs"
             os.mkdir(tree, _DEFAULT_MODE)
@@ -100,7 +99,16 @@ class OverlaySnapshotter:
             write_json(f"{stage.path}/layer.json", {**described, "blob": layer.blob_digest})
             with open(f"{stage.path}/{UNSYNCED}", "w", encoding="ascii") as file:
                 file.write(boot_id())
-            stage.publish(path)
+            self._publish_layer(stage, layer.chain_id)
+
+    def _publish_layer(self, stage: Stage, chain_id: str) -> None:
+        """Give the layer its name, unless somebody has; replace one that a power cut may have damaged."""
+        path = self._layout.layer(chain_id)
+        with Fd(os.open(self._layout.layers, _DIRECTORY)) as guard:
+            lock(guard.fileno())
+            if not stage.publish(path) and not self.has_layer(chain_id):
+                self._layout.discard(path)
+                stage.publish(path)
 
     def _layer(self, chain_id: str) -> dict[str, Any]:
         """What is recorded of a layer. Raises: NotFound, Corrupt."""

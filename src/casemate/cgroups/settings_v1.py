@@ -65,7 +65,8 @@ def _memory(memory: Mapping[str, Any], ignored: list[str]) -> list[Setting]:
     # limit.
     if boolean("memory", memory, "disableOOMKiller"):
         ignored.append("memory.disableOOMKiller")
-    # Kernel memory has been part of limit since Linux 4.5, its own limits are deprecated: runc ignores them too.
+    # Kernel memory has been part of limit since Linux 4.5; its own limits are deprecated, and runc ignores
+    # them too.
     kernel = ("kernel", "kernelTCP")
     ignored += [f"memory.{key}" for key in kernel if (integer("memory", memory, key) or 0) > 0]
     return found

@@ -29,7 +29,8 @@ void sink_open(struct sink *sink, i32 fd)
 	}
 	if (again >= 0)
 		sys(close, fd);
-	*sink = (struct sink){ again >= 0 ? (i32)again : fd, pipe[0], pipe[1], again < 0 && (info.stx_mode & TYPE) != 0100000 };
+	*sink = (struct sink){ again >= 0 ? (i32)again : fd, pipe[0], pipe[1],
+			       again < 0 && (info.stx_mode & TYPE) != 0100000 };
 }
 
 void sink_close(struct sink *sink)

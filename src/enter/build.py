@@ -1,13 +1,15 @@
+# ruff: noqa: INP001, S603, T201 - a script beside C files, that runs compilers and says so
 """Build ``enter``: one static binary without libc, from the C files beside this one.
 
-``python src/enter/build.py`` puts it at ``src/casemate/bin/enter`` unless it is newer than its sources; ``--force``
-always builds, ``--output PATH`` elsewhere, ``--hosted PATH`` builds the sanitized test program instead. The compiler is
-$CC, else cc, else the one that ``pip install ziglang`` brings.
+``python src/enter/build.py`` puts it at ``src/casemate/bin/enter`` unless it is newer than its sources;
+``--force`` always builds, ``--output PATH`` elsewhere, ``--hosted PATH`` builds the sanitized test program
+instead. The compiler is $CC, else cc, else the one that ``pip install ziglang`` brings.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import shlex
 import shutil
@@ -65,7 +67,7 @@ HOSTED = (
 
 
 def compiler(machine: str | None = None) -> list[str]:
-    """The command of a C compiler for ``machine`` (None: this one). Raises RuntimeError when there is none."""
+    """The command of a C compiler for ``machine`` (None: this one). Raises: RuntimeError, there is none."""
     machine = machine or os.uname().machine
     if machine not in MACHINES:
         raise RuntimeError(f"enter is written for {' and '.join(MACHINES)}, not for {machine}")
@@ -75,8 +77,16 @@ def compiler(machine: str | None = None) -> list[str]:
             return shlex.split(chosen)
     zig = [sys.executable, "-m", "ziglang"]
     if subprocess.run([*zig, "version"], capture_output=True, check=False).returncode == 0:
-        return [*zig, "cc", "-target", f"{machine}-linux-musl", "-fno-sanitize=all"]
+        return [*zig, "cc", "-target", f"{machine}-linux-musl", "-fno-sanitize=all", *_zig_headers(machine)]
     raise RuntimeError("no C compiler: install one (apt install gcc) or the package ziglang")
+
+
+def _zig_headers(machine: str) -> list[str]:
+    """Options that name the kernel's headers, which zig leaves out when there is no libc."""
+    package = importlib.util.find_spec("ziglang")
+    include = Path(package.origin or "").parent / "lib" / "libc" / "include" if package else HERE
+    short = "x86" if machine == "x86_64" else machine
+    return [f"-isystem{include / name}" for name in (f"{short}-linux-any", "any-linux-any")]
 
 
 def sources() -> list[Path]:

@@ -83,7 +83,8 @@ static _Noreturn void run_child(void)
 static void start_child(void)
 {
 	const struct plan_header *head = self.plan.head;
-	struct clone_args args = { .flags = head->clone_flags | CLONE_PIDFD, .pidfd = (u64)&self.child_fd, .exit_signal = SIGCHLD_ };
+	struct clone_args args = { .flags = head->clone_flags | CLONE_PIDFD, .pidfd = (u64)&self.child_fd,
+				   .exit_signal = SIGCHLD_ };
 	i32 ends[2];
 	long pid = sys(socketpair, 1 /* AF_UNIX */, AF_UNIX_SEQPACKET, 0, ends), page;
 
@@ -116,19 +117,17 @@ static void write_pidfile(void)
 		write_all(slot((u64)self.plan.head->pidfile), first, (size_t)(end - first));
 }
 
-/* The channel between us has closed: the program runs, or the child is dead. */
-static void child_closed(void)
+/* The channel to the child has closed. */
+_Noreturn void child_closed(void)
 {
 	struct progress *progress = self.progress;
 	i32 status;
 
 	if (progress->state == CHILD_EXEC) {
-		record_reserve();
+		if (self.plan.head->mode != MODE_LEAVE)
+			keep();
 		say(MSG_EXECED, 0, self.child, 0, 0);
-		if (self.plan.head->mode == MODE_LEAVE)
-			leave(0);
-		sys(close, self.sync);
-		keep();
+		leave(0);
 	}
 	status = reap_child();
 	self.child_fd = -1;
@@ -198,6 +197,7 @@ void enter_main(void)
 	sys(close_range, CONTROL_FD + 1, ~0U, 0);
 	sys(fcntl, CONTROL_FD, 2 /* F_SETFD */, 1 /* FD_CLOEXEC */);
 	reset_signals();
+	streams_init();
 	know_yourself();
 	sys(chdir, "/");
 	error = receive_plan();

@@ -33,7 +33,8 @@ enum {
 
 /* clone flags a plan may ask for: the namespaces. CLONE_PIDFD and the rest are ours. */
 #define CLONE_ALLOWED \
-	((u64)CLONE_NEWTIME | CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET)
+	((u64)CLONE_NEWTIME | CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | \
+	 CLONE_NEWPID | CLONE_NEWNET)
 
 /* Messages to Python, casemate/runtime/launch.py. */
 enum message_kind { MSG_CHILD = 1, MSG_REPORT, MSG_ASK, MSG_FAIL, MSG_EXECED, MSG_EXIT };
@@ -101,16 +102,18 @@ const char **pointers(u64 vector); /* to its strings, in fresh memory; NULL when
 void disarm(void);
 
 /* ---- keeper.c */
-void keep(void);                       /* the program runs; never returns */
+_Noreturn void keep(void);             /* the program runs */
 void run_in_keeper(void (*run)(void)); /* mode KEEP: run() in a detached keeper with a guard; returns in the parent */
 _Noreturn void finish(int ran);        /* nothing more to keep: the guard goes, then we; exit_argv if the program ran */
 i32 reap_child(void);
 void kill_child(void);
 
 /* ---- enter.c */
+_Noreturn void child_closed(void); /* the program runs, or the child is dead */
 _Noreturn void finish_failed(u32 program, u32 op, i32 error, u64 detail);
 
 /* ---- stream.c */
+void streams_init(void);
 void streams_start(void);
 void streams_add_pty(i32 fd);
 u32 streams_poll(struct pollfd *set, i32 *timeout_ms);

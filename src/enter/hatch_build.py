@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - hatchling loads it by path
 """Hatchling's build hook: a wheel carries ``enter`` for one machine, and its tag says so."""
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class EnterBuildHook(BuildHookInterface[Any]):
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile before anything is collected. The binary has no libc, so any Linux of its machine will do."""
+        """Compile before anything is collected. Without libc, any Linux of its machine will do."""
         if self.target_name != "wheel":
             return
         machine = os.environ.get("CASEMATE_MACHINE", os.uname().machine)

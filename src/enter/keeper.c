@@ -8,8 +8,8 @@
  */
 #include "enter.h"
 
-enum { POLLIN_ = 1, PR_SET_NAME_ = 15, PR_SET_CHILD_SUBREAPER_ = 36, SIGCHLD_ = 17, WNOHANG_ = 1, EXITED = 4, NO_HANG_WAIT = 0x01000005,
-       P_ALL_ = 0, STACK = 131072, LINGER_TRIES = 20, LINGER_MS = 100, STATUS_TRIES = 200 };
+enum { POLLIN_ = 1, PR_SET_NAME_ = 15, PR_SET_CHILD_SUBREAPER_ = 36, SIGCHLD_ = 17, WNOHANG_ = 1, P_ALL_ = 0,
+       LOOK = 0x01000005 /* WEXITED | WNOHANG | WNOWAIT */, STACK = 131072, LINGER_TRIES = 20, LINGER_MS = 100, STATUS_TRIES = 200 };
 
 static u8 stacks[2][STACK] __attribute__((aligned(16)));
 
@@ -75,7 +75,7 @@ static void reap_orphans(void)
 	for (;;) {
 		i32 info[32] = { 0 }; /* siginfo: si_pid is its fourth word */
 
-		if (sys(waitid, P_ALL_, 0, info, NO_HANG_WAIT | EXITED, NULL) < 0 || !info[3] || info[3] == self.child ||
+		if (sys(waitid, P_ALL_, 0, info, LOOK, NULL) < 0 || !info[3] || info[3] == self.child ||
 		    sys(wait4, info[3], NULL, WNOHANG_, NULL) <= 0)
 			return;
 	}
@@ -124,7 +124,7 @@ static void wait_for_output(void)
 		self.phase = PHASE_ENDED;
 }
 
-static void keeper_loop(void)
+static _Noreturn void keeper_loop(void)
 {
 	u32 linger = 0;
 	int waiting;
@@ -175,9 +175,11 @@ static void guard(void *unused)
 	pair.keeper_fd = pair.guard_fd;
 	pair.guard_fd = -1;
 	pair.keeper_stack = !pair.keeper_stack;
+	make_guard();
+	if (self.phase < PHASE_RUN && self.progress && self.progress->state == CHILD_EXEC)
+		child_closed();
 	if (self.phase < PHASE_RUN) /* killed while it was starting the container: nothing may be left of it */
 		finish_failed(NO_PROGRAM, 0, EOWNERDEAD, 0);
-	make_guard();
 	keeper_loop();
 }
 
@@ -233,14 +235,19 @@ static int is_kept(i32 number)
 	       number == head->stdin_w || plan_uses(&self.plan, AFTER, (u64)number);
 }
 
-void keep(void)
+_Noreturn void keep(void)
 {
 	for (u32 i = 0; i < self.plan.head->n_slots; i++)
 		if (self.slots[i] >= 0 && !is_kept((i32)i))
 			set_slot(i, -1);
+	if (self.sync >= 0)
+		sys(close, self.sync);
+	self.sync = -1;
 	streams_start();
 	if (self.plan.head->listen >= 0) /* accept must not block when a client has gone again */
 		sys(fcntl, slot((u64)self.plan.head->listen), 4 /* F_SETFL */, 2 | O_NONBLOCK);
+	record_reserve();
+	say(MSG_EXECED, 0, self.child, 0, 0);
 	self.phase = PHASE_RUN;
 	keeper_loop();
 }
@@ -263,7 +270,8 @@ _Noreturn void finish(int ran)
 
 	dismiss_guard();
 	if (ran && self.plan.head->exit_argv) {
-		static const char *const environment[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL };
+		static const char *const environment[] = {
+			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL };
 		const char **argv = pointers(self.plan.head->exit_argv);
 
 		sys(rt_sigprocmask, 2 /* SIG_SETMASK */, &none, NULL, sizeof(none));

@@ -117,7 +117,8 @@ static i32 open_or_make(i32 parent, const char *name, u64 kind, u32 mode)
 }
 
 /* A dangling link at the end of `prefix` (its parent is prefix[0..before)): make what it points to, inside the root. */
-static i32 make_link_target(i32 root, i32 parent, const char *prefix, size_t before, const char *name, u64 kind, u32 mode, u32 depth)
+static i32 make_link_target(i32 root, i32 parent, const char *prefix, size_t before, const char *name, u64 kind,
+			    u32 mode, u32 depth)
 {
 	char path[PATH_BYTES];
 	long length;

@@ -139,7 +139,8 @@ static int find_exec(const struct op *op)
 const char **pointers(u64 vector)
 {
 	const char *text = pool_at(&self.plan, vector), *end = text + pool_length(vector);
-	long memory = sys(mmap, NULL, (VECTOR_MAX + 1) * sizeof(char *), 3 /* READ|WRITE */, 0x22 /* PRIVATE|ANONYMOUS */, -1, 0);
+	long memory = sys(mmap, NULL, (VECTOR_MAX + 1) * sizeof(char *), 3 /* READ|WRITE */,
+			  0x22 /* PRIVATE|ANONYMOUS */, -1, 0);
 	const char **list = (const char **)memory;
 	u32 count = 0;
 

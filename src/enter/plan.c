@@ -7,7 +7,8 @@
 #include "enter.h"
 
 /* The reasons for refusal, as `check` in the report. */
-enum check { SIZE = 1, MAGIC, LAYOUT, COUNTS, PROGRAM_RANGE, KEEPER, OPCODE, PLACE, SLOT, STRING, BYTES, VECTOR, UNUSED, SPECIAL };
+enum check { SIZE = 1, MAGIC, LAYOUT, COUNTS, PROGRAM_RANGE, KEEPER, OPCODE, PLACE, SLOT, STRING, BYTES, VECTOR, UNUSED,
+	     SPECIAL };
 
 enum { P = 1 << BEFORE, B = 1 << BESIDE, I = 1 << INSIDE, A = 1 << AFTER };
 

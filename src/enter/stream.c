@@ -292,30 +292,36 @@ static i32 take(i32 number)
 	return fd;
 }
 
+void streams_init(void)
+{
+	for (u32 i = 0; i < VIEWERS; i++)
+		viewers[i] = (struct viewer){ .connection = -1, .sink = { { .fd = -1 }, { .fd = -1 } } };
+	for (u32 i = 0; i < STREAMS; i++)
+		streams[i] = (struct stream){ .pipe = -1, .master = -1, .feed = -1 };
+	journal.dir = journal.file = journal.index = -1;
+}
+
+/* The program runs: descriptors leave their slots. May be continued by a guard whose keeper was killed in here. */
 void streams_start(void)
 {
 	const struct plan_header *head = self.plan.head;
 	const i32 pipes[STREAMS] = { head->out, head->err }, clients[STREAMS] = { head->client_out, head->client_err };
 
-	for (u32 i = 0; i < VIEWERS; i++)
-		viewers[i] = (struct viewer){ .connection = -1, .sink = { { .fd = -1 }, { .fd = -1 } } };
 	for (u32 i = 0; i < STREAMS; i++) {
 		i32 pipe = take(pipes[i]), client = take(clients[i]);
 
 		if (i == ERR && clients[ERR] >= 0 && clients[ERR] == clients[OUT] && viewers[LAUNCHER].used)
 			client = (i32)sys(fcntl, viewers[LAUNCHER].sink[OUT].fd, F_DUPFD_CLOEXEC_, CONTROL_FD + 1);
 
-		if (self.pty < 0 || i != OUT)
-			streams[i] = (struct stream){ .pipe = pipe, .master = -1, .feed = -1 };
-		else if (pipe >= 0)
-			sys(close, pipe);
+		if (pipe >= 0 && streams[i].pipe < 0)
+			streams[i].pipe = pipe;
 		if (client >= 0) {
 			sink_open(&viewers[LAUNCHER].sink[i], client);
 			viewers[LAUNCHER].used = 1;
 		}
 	}
-	journal.dir = head->log_dir < 0 ? -1 : slot((u64)head->log_dir);
-	journal.file = journal.index = -1;
-	if (journal.dir >= 0)
+	if (head->log_dir >= 0 && journal.file < 0) {
+		journal.dir = slot((u64)head->log_dir);
 		open_journal(0);
+	}
 }

@@ -56,12 +56,14 @@ class Kept:
         setattr(self.plan.keeper, name, self.plan.slot_of(fd, owned=True, label=name))
 
     def start(self) -> Launched:
+        """Launch it; the descriptors are the keeper's alone then."""
         try:
             return launch(self.plan)
         finally:
             self.plan.close()
 
     def record(self, within_s: float = 20.0) -> ExitRecord:
+        """The exit record, as soon as there is one."""
         fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
             return eventually(lambda: read_exit_record(fd), within_s)
@@ -69,9 +71,11 @@ class Kept:
             os.close(fd)
 
     def log(self) -> bytes:
+        """What was logged so far."""
         return (self.log_dir / "log").read_bytes()
 
     def index(self) -> list[tuple[int, int, int, int, int]]:
+        """The records of the index."""
         return list(INDEX_RECORD.iter_unpack((self.log_dir / "log.index").read_bytes()))
 
 
@@ -206,7 +210,7 @@ def test_killing_keepers_loses_no_byte_and_no_status(tmp_path: Path, victim: str
         if victim == "guard":
             kill(guard)
         if victim == "both in turn":
-            kill(guard_of(guard))
+            guard_of(guard)  # the guard has become the keeper and has a guard of its own
             kill(guard)
         assert launched.wait_exit(30) == 42 << 8
     assert kept.log() == b"".join(b"%d\n" % n for n in range(1, LINES + 1))

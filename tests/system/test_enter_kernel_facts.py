@@ -61,7 +61,12 @@ def add_overlay(plan: Plan, layers: Path, program: str, *, by_descriptor: bool) 
     ids = f"{STORE} {BASE} {COUNT}\n".encode()
     plan.add("before", "USERNS", userns, ids, ids, meaning="make the map of the layers")
     parts = []
-    for key, name in (("lowerdir+", "top"), ("lowerdir+", "bottom"), ("upperdir", "upper"), ("workdir", "work")):
+    for key, name in (
+        ("lowerdir+", "top"),
+        ("lowerdir+", "bottom"),
+        ("upperdir", "upper"),
+        ("workdir", "work"),
+    ):
         slot = plan.slot_of(os.open(layers / name, O_PATH | O_DIRECTORY), owned=True, label=name)
         if key == "lowerdir+":
             copy = plan.new_slot()
@@ -111,7 +116,8 @@ def test_a_root_of_idmapped_layers_is_made_detached_and_entered(layers: Path, *,
     reader, writer = os.pipe()
     plan.add("inside", "STDIO", plan.slot_of(writer, owned=True), 1)
     add_container(plan, add_overlay(plan, layers, "before", by_descriptor=by_descriptor))
-    script = "echo $$; cat /etc/file /etc/other; echo; echo new > /etc/made; ls -ln /etc; cut -d' ' -f5 /proc/self/mountinfo"
+    script = "echo $$; cat /etc/file /etc/other; echo; echo new > /etc/made; ls -ln /etc; "
+    script += "cut -d' ' -f5 /proc/self/mountinfo"
     plan.add("inside", "EXEC", ["/bin/sh", "-c", script], ["PATH=/bin"])
     with launch(plan) as launched:
         plan.close()

@@ -81,7 +81,15 @@ def descriptors() -> list[str]:
 def test_the_program_runs_in_every_new_namespace() -> None:
     plan, reader = make_plan()
     names = ("user", "pid", "mnt", "uts", "ipc", "net", "cgroup", "time")
-    status, output = run(plan, reader, ["/bin/sh", "-c", "for n in " + " ".join(names) + "; do readlink /proc/$PPID/ns/$n /proc/self/ns/$n; done; exit 7"])
+    status, output = run(
+        plan,
+        reader,
+        [
+            "/bin/sh",
+            "-c",
+            "for n in " + " ".join(names) + "; do readlink /proc/$PPID/ns/$n /proc/self/ns/$n; done; exit 7",
+        ],
+    )
     assert status == 7 << 8
     # /proc is still the host's, so "self" is absent in the new pid namespace: what is missing is as telling
     ours = {os.readlink(f"/proc/self/ns/{name}") for name in names}
@@ -99,7 +107,7 @@ def test_exit_status_and_signal_are_reported(mode: int) -> None:
 def test_only_standard_descriptors_are_open_at_exec() -> None:
     leaked = [os.dup(0) for _ in range(20)]
     for fd in leaked:
-        os.set_inheritable(fd, True)
+        os.set_inheritable(fd, True)  # noqa: FBT003 - its only form
     try:
         plan, reader = make_plan(flags=0)
         directory = plan.new_slot()
@@ -115,10 +123,16 @@ def test_only_standard_descriptors_are_open_at_exec() -> None:
 
 def test_an_inherited_descriptor_gets_its_number_even_when_it_is_taken() -> None:
     plan, reader = make_plan(flags=0)
-    source = os.open("/etc/hostname", os.O_RDONLY) if os.path.exists("/etc/hostname") else os.open("/etc/passwd", os.O_RDONLY)
+    source = (
+        os.open("/etc/hostname", os.O_RDONLY)
+        if os.path.exists("/etc/hostname")
+        else os.open("/etc/passwd", os.O_RDONLY)
+    )
     for number in (3, 4, 5, 6, 7, 8):
         plan.add("inside", "INHERIT", plan.slot_of(source, owned=False), number)
-    status, output = run(plan, reader, ["/bin/sh", "-c", "for n in 3 4 5 6 7 8; do readlink /proc/self/fd/$n; done"])
+    status, output = run(
+        plan, reader, ["/bin/sh", "-c", "for n in 3 4 5 6 7 8; do readlink /proc/self/fd/$n; done"]
+    )
     os.close(source)
     assert status == 0
     assert len(output.decode().split()) == 6
@@ -134,7 +148,9 @@ def test_an_inherited_descriptor_gets_its_number_even_when_it_is_taken() -> None
         (["/proc/self/exe"], NotExecutable, 126),
     ],
 )
-def test_a_program_that_cannot_run_has_its_exit_code(argv: list[str], error: type[CasemateError], exit_code: int) -> None:
+def test_a_program_that_cannot_run_has_its_exit_code(
+    argv: list[str], error: type[CasemateError], exit_code: int
+) -> None:
     plan, _ = make_plan(flags=0, output=False)
     plan.add("inside", "FIND_EXEC", argv, meaning="find the program")
     plan.add("inside", "EXEC", argv, [], meaning="run the program")
@@ -171,13 +187,18 @@ FAILING: list[tuple[str, str, tuple[object, ...], int]] = [
 @pytest.mark.parametrize(("program", "name", "args", "number"), FAILING)
 @pytest.mark.parametrize("mode", [WAIT, KEEP])
 def test_a_failing_operation_is_named_and_leaves_nothing(
-    program: str, name: str, args: tuple[object, ...], number: int, mode: int
+    *, program: str, name: str, args: tuple[object, ...], number: int, mode: int
 ) -> None:
     before = descriptors()
     plan, reader = make_plan(mode=mode)
     root = plan.slot_of(os.open("/", O_PATH | O_DIRECTORY), owned=True, label="root")
     numbers = {"root": root, "new": plan.new_slot()}
-    plan.add(program, name, *[numbers.get(a, a) if isinstance(a, str) else a for a in args], meaning="do what fails")  # type: ignore[arg-type]
+    plan.add(
+        program,
+        name,
+        *[numbers.get(a, a) if isinstance(a, str) else a for a in args],
+        meaning="do what fails",
+    )  # type: ignore[arg-type]
     plan.add("inside", "EXEC", ["/bin/true"], [])
     with pytest.raises(CasemateError) as caught:
         launch(plan)
@@ -257,7 +278,12 @@ launch(plan, on_ask=die)
     for mode in (WAIT, KEEP, LEAVE):
         for where in ("beside", "inside"):
             result = subprocess.run(
-                [sys.executable, "-c", script, str(mode), where], capture_output=True, text=True, timeout=30, check=False, cwd=tmp_path
+                [sys.executable, "-c", script, str(mode), where],
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=False,
+                cwd=tmp_path,
             )
             assert result.returncode == -signal.SIGKILL, result.stderr
             # the output pipe's end, which run() waits for, already shows that nobody of ours holds it
@@ -322,7 +348,12 @@ def test_targets_are_made_inside_the_root_only(tmp_path: Path) -> None:
     assert (root / "escape").is_dir()
     assert (root / "deep/file").is_file()
     assert (root / str(outside).lstrip("/") / "x").is_dir()
-    for path, kind, error in (("loop/x", 1, Invalid), ("deep/file", 1, Invalid), ("a/b", 2, Invalid), ("none", 0, NotFound)):
+    for path, kind, error in (
+        ("loop/x", 1, Invalid),
+        ("deep/file", 1, Invalid),
+        ("a/b", 2, Invalid),
+        ("none", 0, NotFound),
+    ):
         plan, reader = make_plan(flags=0)
         slot = plan.slot_of(os.open(root, O_PATH | O_DIRECTORY), owned=True)
         plan.add("inside", "TARGET", plan.new_slot(), slot, path, kind, 0o755, meaning=f"make {path}")
@@ -348,9 +379,27 @@ def test_hundreds_of_descriptors_arrive() -> None:
 def test_the_same_holds_for_an_ordinary_user(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     who = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--basetemp", str(tmp_path / "nobody"), __file__]
+    argv = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--basetemp",
+        str(tmp_path / "nobody"),
+        __file__,
+    ]
     for parent in tmp_path.parents:
         if parent.name.startswith("pytest"):
             parent.chmod(0o755)
-    result = subprocess.run([*who, *argv], capture_output=True, text=True, timeout=100, check=False, cwd="/", env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": "src"})
+    result = subprocess.run(
+        [*who, *argv],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        cwd="/",
+        env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": "src"},
+    )
     assert result.returncode == 0, result.stdout[-3000:]

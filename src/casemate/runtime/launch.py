@@ -148,7 +148,7 @@ def _send_plan(control: Fd, plan: Plan) -> None:
 
 
 def _tell(control: Fd, data: bytes, fds: Sequence[int] = ()) -> None:
-    """Send to ``enter``; when it is gone, what it said last is still to be read and explains more than EPIPE."""
+    """Send to ``enter``; when it is gone, its last words, still to be read, explain more than EPIPE."""
     try:
         send_fds(control.fileno(), data, list(fds))
     except KernelError as error:

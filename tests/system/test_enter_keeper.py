@@ -497,3 +497,25 @@ def test_a_record_of_an_earlier_run_is_not_taken_for_this_one(tmp_path: Path) ->
         assert kept.record().exit_code == code
     assert kept.log() == b"run 1\nrun 2\n", "a restart appends"
     assert [offset for _, offset, _, _, _ in kept.index()] == [0, 6]
+
+
+def test_a_storm_of_kills_keeps_log_and_launcher_exact(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    kept, gate = gated(tmp_path, f"seq 1 {LINES}; exit 43", client_out=writer)
+    seen = bytearray()
+    with kept.start() as launched:
+        keeper, guard = launched.keeper_pid, guard_of(launched.keeper_pid)
+        release(gate)
+        for turn in range(8):
+            while len(seen) < turn * 400_000 and (data := os.read(reader, 65536)):
+                seen += data
+            kill(keeper)
+            keeper, guard = guard, guard_of(guard)
+        while data := os.read(reader, 65536):
+            seen += data
+        assert launched.wait_exit(30) == 43 << 8
+    os.close(reader)
+    expected = b"".join(b"%d\n" % n for n in range(1, LINES + 1))
+    assert kept.log() == expected
+    assert seen == expected
+    assert kept.record().exit_code == 43

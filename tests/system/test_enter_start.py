@@ -375,6 +375,42 @@ def test_hundreds_of_descriptors_arrive() -> None:
     os.close(source)
 
 
+def test_a_second_program_joins_all_namespaces_of_the_first() -> None:
+    plan, output = make_plan(flags=ALL_NAMESPACES & ~0x80)
+    gate_out, gate_in = os.pipe()
+    plan.add("inside", "STDIO", plan.slot_of(gate_out, owned=True), 0)
+    plan.add("inside", "EXEC", ["/bin/sh", "-c", "read line"], ["PATH=/usr/bin:/bin"])
+    first = launch(plan)
+    plan.close()
+    names = ("user", "pid", "mnt", "uts", "ipc", "net", "cgroup")
+    theirs = {name: os.readlink(f"/proc/{first.pid}/ns/{name}") for name in names}
+
+    second, reader = make_plan(flags=0)
+    target = second.slot_of(os.pidfd_open(first.pid), owned=True, label="container")
+    second.add("before", "SETNS", target, NEW_USER | NEW_PID, meaning="join the user and pid namespace")
+    second.add(
+        "inside", "SETNS", target, ALL_NAMESPACES & ~(NEW_USER | NEW_PID | 0x80), meaning="join the others"
+    )
+    second.add("inside", "ASK", 1)
+    seen: dict[str, object] = {}
+
+    def look(_: int, pid: int) -> None:
+        if os.geteuid() == 0:
+            seen.update({name: os.readlink(f"/proc/{pid}/ns/{name}") for name in names})
+        seen["owner"] = os.stat(f"/proc/{pid}/fd").st_uid
+
+    second.add("inside", "EXEC", ["/bin/sh", "-c", "exit 12"], [])
+    with launch(second, on_ask=look) as launched:
+        second.close()
+        assert launched.wait_exit(20) == 12 << 8
+    os.close(gate_in)
+    first.wait_exit(20)
+    os.close(output)
+    os.close(reader)
+    assert seen.pop("owner") == 0, "it was not dumpable when it joined"
+    assert not seen or seen == theirs
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="this is the ordinary user's run")
 def test_the_same_holds_for_an_ordinary_user(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)

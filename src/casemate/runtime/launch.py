@@ -199,9 +199,10 @@ def _receive(control: Fd, deadline: float | None, doing: str) -> tuple[int, int,
     try:
         data, _ = recv_fds(control.fileno(), MESSAGE.size)
     except KernelError as error:
-        if error.errno == errno.ECONNRESET:
-            return None
-        raise
+        if error.errno != errno.ECONNRESET:
+            raise
+        # enter ended without reading our last answer; the kernel says so once, before what enter said last
+        data, _ = recv_fds(control.fileno(), MESSAGE.size)
     if len(data) != MESSAGE.size:
         return None
     kind, first, number, program, detail = MESSAGE.unpack(data)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PR_SET_CHILD_SUBREAPER = 36
+CGROUPS = "/sys/fs/cgroup"
 
 
 def pytest_configure() -> None:
@@ -33,16 +34,12 @@ def _mounts() -> set[str]:
 
 
 def _cgroups() -> set[str]:
-    """Groups that we made: below our own group in each hierarchy, down to three levels."""
+    """Every control group of the machine, three levels deep."""
     found = set()
-    for line in _read("/proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        name = controllers.removeprefix("name=").split(",")[0] or "unified"
-        for base in (f"/sys/fs/cgroup/{name}{path}", f"/sys/fs/cgroup{path}"):
-            for directory, children, _ in os.walk(base):
-                if directory.count("/") - base.count("/") > 2:
-                    children.clear()
-                found.update(os.path.join(directory, child) for child in children)
+    for base, children, _ in os.walk(CGROUPS):
+        if base.count("/") - CGROUPS.count("/") > 3:
+            children.clear()
+        found.update(os.path.join(base, child) for child in children)
     return found
 
 
@@ -79,7 +76,9 @@ def _state() -> dict[str, set[object]]:
         "cgroups": set(_cgroups()),
         "processes": set(_processes()),
         "network links": set(_links()),
-        "descriptors": {d for d in _descriptors() if not d.startswith(("/proc/", "/tmp/pytest", "/memfd:casemate-enter"))},
+        "descriptors": {
+            d for d in _descriptors() if not d.startswith(("/proc/", "/tmp/pytest", "/memfd:casemate-enter"))
+        },
     }
 
 

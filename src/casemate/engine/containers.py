@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from casemate.engine.life.logs import LogLine
     from casemate.engine.life.session import Session
     from casemate.engine.options import Attach, ContainerOptions, ExecOptions
+    from casemate.kernel.fd import Fd
     from casemate.store.containers import ContainerRow
     from casemate.store.store import Store
 
@@ -26,8 +27,12 @@ class Containers:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def create(self, image: str, options: ContainerOptions | None = None) -> Container:
+    def create(
+        self, image: str, options: ContainerOptions | None = None, *, to_start: bool = False
+    ) -> Container:
         """A new container of ``image`` (pulled according to ``options.pull``), not started.
+
+        ``to_start``: the caller starts it next (``run``): if it is killed before that, the container goes too.
 
         Raises: NotFound (image, with pull "never"), AlreadyExists (name), Invalid (an option or the image's configuration).
         """
@@ -40,8 +45,10 @@ class Containers:
             if options.rootfs
             else self._engine.images.ensure(image, options.pull, platform=options.platform)
         )
-        row = create_container(self._engine.store, options, image=found, image_name=image)
-        return Container(self._engine.store, row)
+        row, lock = create_container(
+            self._engine.store, options, image=found, image_name=image, to_start=to_start
+        )
+        return Container(self._engine.store, row, lock)
 
     def get(self, reference: str) -> Container:
         """The container with this id, name or unambiguous id prefix. Raises NotFound, Conflict (ambiguous prefix)."""
@@ -75,10 +82,11 @@ class Containers:
 class Container:
     """One container. ``id`` is 64 hex digits. Methods look at the present state, not at the state when this was made."""
 
-    __slots__ = ("_row", "_store", "id", "name")
+    __slots__ = ("_lock", "_row", "_store", "id", "name")
 
-    def __init__(self, store: Store, row: ContainerRow) -> None:
+    def __init__(self, store: Store, row: ContainerRow, lock: Fd | None = None) -> None:
         self._store = store
+        self._lock = lock
         self._row = row
         self.id = row.id
         self.name = row.name
@@ -111,8 +119,9 @@ class Container:
         from casemate.engine.life.start import start_container  # noqa: PLC0415 - as above
 
         row = self._fresh()
+        lock, self._lock = self._lock, None
         try:
-            session = start_container(self._store, row, attach)
+            session = start_container(self._store, row, attach, lock=lock)
         except BaseException:
             if row.auto_remove:
                 self._store.containers.update(row.id, state="removing", durable=False)

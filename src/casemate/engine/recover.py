@@ -38,6 +38,9 @@ def recover(store: Store) -> list[str]:
                 done += _repair(store, row.id, held)
             except (CasemateError, OSError) as error:  # one broken container must not stop every command
                 done.append(f"container {row.name}: cannot be repaired: {error}")
+    for path in locks.iter_litter(store.paths):
+        if locks.remove_litter(path):
+            done.append(f"lock {os.path.basename(path)[:12]}: removed, nobody holds it")
     done += _sweep_once_a_boot(store)
     return done
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from casemate.engine.options import ContainerOptions
+    from casemate.kernel.fd import Fd
     from casemate.store.images import ImageRecord
     from casemate.store.store import Store
 
@@ -39,9 +40,13 @@ _NO_IMAGE: dict[str, Any] = {
 
 
 def create_container(
-    store: Store, options: ContainerOptions, *, image: ImageRecord | None, image_name: str
-) -> ContainerRow:
-    """The row of a new container in state "created". Raises: Invalid, AlreadyExists, Exhausted; nothing is left then."""
+    store: Store, options: ContainerOptions, *, image: ImageRecord | None, image_name: str, to_start: bool = False
+) -> tuple[ContainerRow, Fd | None]:
+    """The row of a new container. Raises: Invalid, AlreadyExists, Exhausted; nothing is left then.
+
+    Its state is "created"; with ``to_start`` still "creating", and the lock is returned: when its holder dies before
+    the start, the next command removes the container.
+    """
     record = _build_record(store, options, image, image_name)
     row = ContainerRow(
         id=new_id(),
@@ -54,17 +59,26 @@ def create_container(
     )
     if not record["hostname"]:
         record["hostname"] = row.id[:12]
-    with Undo() as undo, locks.acquire(store.paths, row.id) as held:
+    with Undo() as undo:
+        held = locks.begin(store.paths, row.id)
         undo.push(locks.remove, store.paths, row.id)
-        del held
+        undo.push(held.close)
         _insert(store, row, record, options)
         undo.push(_forget, store, row)
+        locks.publish(store.paths, row.id)
         _make_parts(store, row, record, image, undo)
-        row.state = "created"
-        row.config = dumps(record)
-        store.containers.update(row.id, state=row.state, config=row.config, durable=not options.auto_remove)
+        columns: dict[str, object] = {}
+        if record["mounts"]:
+            row.config = columns["config"] = dumps(record)
+        if not to_start:
+            row.state = columns["state"] = "created"
+        if columns:
+            store.containers.update(row.id, durable=not options.auto_remove, **columns)
         undo.keep()
-    return row
+    if to_start:
+        return row, held
+    held.close()
+    return row, None
 
 
 def _build_record(

@@ -79,6 +79,7 @@ def destroy(store: Store, row: ContainerRow, held: Fd, *, volumes: bool) -> None
     if volumes and '"anonymous":true' in row.config:
         _remove_volumes(store, row)
     remove_tree(container_dir(store.paths, row.id))
+    locks.retire(store.paths, row.id)
     store.containers.remove(row.id, durable=not row.auto_remove)
     locks.remove(store.paths, row.id)
 

@@ -6,7 +6,6 @@ removed by whoever removes the container, holding the lock; its last words are t
 
 from __future__ import annotations
 
-import errno
 import os
 
 from casemate.errors import Conflict
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from casemate.store.paths import StorePaths
 
 _MODE = 0o600
+BEGUN, GONE = ".begun", ".gone"
 
 
 def lock_path(paths: StorePaths, container_id: str) -> str:
@@ -51,14 +51,16 @@ def find_free(paths: StorePaths, container_id: str, *, timeout_s: float = 0.0) -
 
 def is_held(paths: StorePaths, container_id: str) -> bool:
     """Whether somebody alive is responsible for the container at this moment. Never waits."""
-    try:
-        fd = os.open(lock_path(paths, container_id), os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno == errno.ENOENT:
-            return False
-        raise
-    with Fd(fd) as found:
-        return not try_lock(found.fileno(), shared=True)
+    path = lock_path(paths, container_id)
+    for name in (path + BEGUN, path):  # in the order in which they exist, so that a rename is not missed
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        with Fd(fd) as found:
+            if not try_lock(found.fileno(), shared=True):
+                return True
+    return False
 
 
 def open_for_wait(paths: StorePaths, container_id: str) -> Fd | None:
@@ -67,6 +69,54 @@ def open_for_wait(paths: StorePaths, container_id: str) -> Fd | None:
         return Fd(os.open(lock_path(paths, container_id), os.O_RDONLY | os.O_CLOEXEC))
     except FileNotFoundError:
         return None
+
+
+def begin(paths: StorePaths, container_id: str) -> Fd:
+    """The held lock of a container that has no row yet. Its name says so: a file of that name without a holder is litter."""
+    found = _open(lock_path(paths, container_id) + BEGUN)
+    try_lock(found.fileno())
+    return found
+
+
+def publish(paths: StorePaths, container_id: str) -> None:
+    """Give a lock that was begun its name: the row exists now.
+
+    Between the two the row says "creating" and its lock is not found: ``is_held`` and ``find_free`` look for both names.
+    """
+    path = lock_path(paths, container_id)
+    os.rename(path + BEGUN, path)
+
+
+def retire(paths: StorePaths, container_id: str) -> None:
+    """Say that the row is about to go: what is left of the lock after that is litter. Only its holder may."""
+    path = lock_path(paths, container_id)
+    try:
+        os.rename(path, path + GONE)
+    except FileNotFoundError:
+        return
+
+
+def iter_litter(paths: StorePaths) -> list[str]:
+    """Paths of locks that belong to no row, whose makers or removers may have been killed."""
+    directory = f"{paths.run_root}/locks"
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return []
+    return [f"{directory}/{name}" for name in names if name.endswith((BEGUN, GONE))]
+
+
+def remove_litter(path: str) -> bool:
+    """Remove one such file unless somebody holds it; whether it was removed."""
+    try:
+        found = Fd(os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW))
+    except FileNotFoundError:
+        return False
+    with found:
+        if not try_lock(found.fileno()) or not _is_current(found.fileno(), path):
+            return False
+        os.unlink(path)
+    return True
 
 
 def leave_exit_code(lock_fd: int, exit_code: int) -> None:
@@ -81,11 +131,13 @@ def read_exit_code(lock_fd: int) -> int | None:
 
 
 def remove(paths: StorePaths, container_id: str) -> None:
-    """Remove the lock's file. Only its holder may."""
-    try:
-        os.unlink(lock_path(paths, container_id))
-    except FileNotFoundError:
-        return
+    """Remove the lock's file, whatever its name is by now. Only its holder may."""
+    path = lock_path(paths, container_id)
+    for name in (path, path + BEGUN, path + GONE):
+        try:
+            os.unlink(name)
+        except FileNotFoundError:
+            continue
 
 
 def _open(path: str) -> Fd:

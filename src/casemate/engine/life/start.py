@@ -44,21 +44,25 @@ LOG_FILES = 3
 _WAIT_FOR_OTHERS_S = 10.0
 
 
-def start_container(store: Store, row: ContainerRow, attach: Attach | None) -> Session:
+def start_container(
+    store: Store, row: ContainerRow, attach: Attach | None, *, lock: Fd | None = None
+) -> Session:
     """Start the program of ``row``; the session of its caller (detached: only good for its pid).
+
+    ``lock``: the held lock that ``create_container`` gave; closed in any case.
 
     Raises: ProgramNotFound, NotExecutable, Conflict (running, or being removed), Invalid. A container that could not start is as before.
     """
-    held = locks.find_free(store.paths, row.id, timeout_s=_WAIT_FOR_OTHERS_S)
+    held = lock or locks.find_free(store.paths, row.id, timeout_s=_WAIT_FOR_OTHERS_S)
     if held is None:
         raise Conflict("start container", row.name, "it is running, or another command is working on it")
     with held:
         row = store.containers.get(row.id)
+        if lock is not None:
+            row.state = "created"  # what it is when the start fails
         state = present_state(store.paths, row, is_ours=True)
-        if row.state not in {"created", "exited"} and state.status in {"running", "paused"}:
+        if state.status in {"running", "paused"} or row.state in {"creating", "removing"}:
             raise Conflict("start container", row.name, f"it is {state.status}")
-        if row.state in {"creating", "removing"}:
-            raise Conflict("start container", row.name, f"it is {row.state}")
         if row.state in ACTIVE:
             row = settle(store, row)  # its last end had not been seen
         started = _Start(store, row, attach)
@@ -105,12 +109,12 @@ class _Start:
     def run(self, held: Fd, undo: Undo) -> tuple[Running, Fd | None]:
         """Do it; every step that the row does not account for pushes its undoing."""
         store, row = self.store, self.row
+        undo.push(lambda: store.containers.update(row.id, state=row.state, durable=False))
         around = look_around(store, row.id, self.options)
         rootfs = rootfs_of(store, row.id, self.options)
         spec = self.specification(around, rootfs)
         durable = not row.auto_remove
         store.containers.update(row.id, state="starting", pid=0, started_ns=time.time_ns(), durable=False)
-        undo.push(lambda: store.containers.update(row.id, state=row.state, durable=False))
         _forget_last_run(self.directory)
         cgroup = self.make_cgroup(spec, undo)
         place = Fd(os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))

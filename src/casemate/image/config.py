@@ -13,6 +13,7 @@ from casemate.errors import Exhausted, Invalid, Unsupported
 from casemate.image.descriptor import text_map
 from casemate.image.user import parse_user
 from casemate.oci.digest import require_digest
+from casemate.oci.image_spec import ROOTFS_TYPE_LAYERS
 from casemate.oci.platform import Platform
 from casemate.oci.quoting import quoted
 from casemate.oci.strict_json import loads_object, refuse_case_twins
@@ -251,7 +252,7 @@ def _diff_ids(rootfs: Any, what: str) -> list[str]:
     if not isinstance(rootfs, dict) or not isinstance(rootfs.get("diff_ids"), (list, type(None))):
         raise Invalid("read", what, "rootfs is missing or holds no list of diff_ids")
     refuse_case_twins(rootfs, ("type", "diff_ids"), what=what)
-    if rootfs.get("type") != "layers":
+    if rootfs.get("type") != ROOTFS_TYPE_LAYERS:
         raise Unsupported("read", what, f"rootfs type {quoted(rootfs.get('type'))} is not layers")
     diff_ids: Iterable[Any] = rootfs.get("diff_ids") or ()
     found = [require_digest(diff_id, what=f"a layer in {what}") for diff_id in diff_ids]

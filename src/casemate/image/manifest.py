@@ -15,6 +15,7 @@ import json
 from casemate.errors import Exhausted, Invalid, NotFound, Unsupported
 from casemate.image.descriptor import descriptor_json, parse_descriptor, text_map
 from casemate.oci import mediatype
+from casemate.oci.image_spec import ANNOTATION_REFERENCE_TYPE
 from casemate.oci.platform import platform_of
 from casemate.oci.quoting import quoted
 from casemate.oci.strict_json import loads_object, refuse_case_twins
@@ -225,7 +226,7 @@ def _descriptors(found: Any, what: str, limit: int) -> list[Descriptor]:
 def _may_be_image(entry: Descriptor) -> bool:
     if entry.media_type not in mediatype.MANIFESTS and entry.media_type not in mediatype.INDEXES:
         return False
-    if "vnd.docker.reference.type" in entry.annotations:
+    if ANNOTATION_REFERENCE_TYPE in entry.annotations:
         return False
     return (entry.platform or {}).get("os") != "unknown"
 

@@ -26,6 +26,7 @@ from casemate.registry.replies import first_byte, refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from casemate.core.transport import Descriptor
@@ -50,10 +51,7 @@ class RegistryClient:
     def __init__(self, endpoint: Endpoint, settings: Settings) -> None:
         self.endpoint = endpoint
         self._settings = settings
-        self._http = Http(
-            limits=settings.limits,
-            tls_for=lambda host: settings.tls_context(host, insecure=endpoint.insecure),
-        )
+        self._http = Http(limits=settings.limits, tls_for=self._tls_for)
         self._authenticator = Authenticator(
             self._http,
             registry=endpoint.registry,
@@ -300,8 +298,17 @@ class RegistryClient:
                 return url
         raise last or Unavailable("connect to", self.endpoint.host, "it answers neither http nor https")
 
+    def _tls_for(self, host: str) -> ssl.SSLContext:
+        """Return the TLS context for ``host``; only the registry itself may be spoken to unverified."""
+        return self._settings.tls_context(host, insecure=self.endpoint.insecure and self._is_own(host))
+
     def _plain_http_allowed(self, target: Origin) -> bool:
-        return is_loopback(target.host) or target.netloc in self._settings.insecure
+        if is_loopback(target.host) or target.netloc in self._settings.insecure:
+            return True
+        return self.endpoint.insecure and self._is_own(target.netloc)
+
+    def _is_own(self, host: str) -> bool:
+        return host in {origin_of(f"{scheme}://{self.endpoint.host}").netloc for scheme in ("http", "https")}
 
     def _pause_or_raise(self, attempt: int, error: CasemateError) -> None:
         if attempt >= self._settings.limits.attempts:

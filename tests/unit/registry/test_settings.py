@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from casemate.errors import Denied, Invalid
 from casemate.oci.reference import parse_reference
+from casemate.registry.client import RegistryClient
 from casemate.registry.fetch import fetch_image
 from casemate.registry.limits import Limits, parse_retry_after
-from casemate.registry.settings import RegistryRule, Settings, load_settings
+from casemate.registry.origin import origin_of
+from casemate.registry.settings import Endpoint, RegistryRule, Settings, load_settings
 from casemate.registry.transport.docker import DockerSource
 
 if TYPE_CHECKING:
@@ -38,6 +41,15 @@ def test_plain_http_is_for_loopback_and_for_what_is_configured(tmp_path: Path) -
     assert urls(settings, "127.0.0.9/x")[0] == "http://127.0.0.9/x"
     assert urls(settings, "[::1]:5000/x")[0] == "http://[::1]:5000/x"
     assert urls(settings, "127.0.0.1.example.com/x") == ["https://127.0.0.1.example.com/x"]
+
+
+def test_insecure_means_the_registry_itself_and_not_where_it_sends_us() -> None:
+    client = RegistryClient(Endpoint("lab.example:5000", "x", insecure=True), Settings())
+    assert client._tls_for("lab.example:5000").verify_mode is ssl.CERT_NONE
+    assert client._tls_for("cdn.example").verify_mode is ssl.CERT_REQUIRED
+    assert client._plain_http_allowed(origin_of("http://lab.example:5000/x"))
+    assert not client._plain_http_allowed(origin_of("http://cdn.example/x"))
+    client.close()
 
 
 CONF = """

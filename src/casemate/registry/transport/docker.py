@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from casemate.errors import Corrupt, Invalid, NotFound, TimedOut, Unauthorized, Unavailable
+from casemate.errors import Corrupt, Denied, Invalid, NotFound, TimedOut, Unauthorized, Unavailable
 from casemate.oci.digest import digest_of
 from casemate.oci.reference import parse_reference
 from casemate.registry.client import RegistryClient
@@ -38,7 +38,7 @@ class DockerSource:
             for client in candidates:
                 try:
                     found = client.manifest(selector)
-                except (NotFound, Unauthorized, Unavailable, TimedOut):
+                except (Denied, NotFound, Unauthorized, Unavailable, TimedOut):
                     if client is candidates[-1]:
                         raise
                     continue  # registries.conf(5): a mirror that fails is passed over

@@ -13,9 +13,10 @@ from casemate.core.transport import Descriptor
 from casemate.errors import Invalid
 from casemate.image.manifest import Index, Manifest, encode_index, parse_manifest
 from casemate.oci import mediatype
+from casemate.oci.image_spec import LAYOUT_CONTENT, LAYOUT_FILE, LAYOUT_INDEX
 from casemate.oci.reference import parse_reference
 from casemate.registry.archive_writer import ArchiveWriter
-from casemate.registry.transport.oci_layout import LAYOUT_FILE, blob_name, name_annotations
+from casemate.registry.transport.oci_layout import blob_name, name_annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,13 +67,13 @@ class ArchiveSink:
             for annotations in name_annotations(names)
         ]
         index = encode_index(Index(mediatype.OCI_INDEX, entries))
-        self._writer.add("index.json", len(index), (index,))
+        self._writer.add(LAYOUT_INDEX, len(index), (index,))
         if self._for_docker:
             listing = json.dumps(
                 [self._docker_entry(*image) for image in self._images], separators=(",", ":")
             ).encode()
             self._writer.add("manifest.json", len(listing), (listing,))
-        self._writer.add("oci-layout", len(LAYOUT_FILE), (LAYOUT_FILE,))
+        self._writer.add(LAYOUT_FILE, len(LAYOUT_CONTENT), (LAYOUT_CONTENT,))
         self._writer.finish()
 
     def close(self) -> None:

@@ -12,6 +12,13 @@ from casemate.errors import Corrupt, Denied, Exhausted, Invalid, NotFound
 from casemate.image.manifest import Index, encode_index, parse_manifest
 from casemate.oci import mediatype
 from casemate.oci.digest import hex_of
+from casemate.oci.image_spec import (
+    ANNOTATION_IMAGE_NAME,
+    ANNOTATION_REF_NAME,
+    LAYOUT_CONTENT,
+    LAYOUT_FILE,
+    LAYOUT_INDEX,
+)
 from casemate.oci.quoting import quoted
 from casemate.oci.reference import parse_reference
 from casemate.oci.strict_json import DOCUMENT_LIMIT_BYTES, loads_object
@@ -21,10 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from casemate.registry.files import ImageFiles
-
-REF_NAME = "org.opencontainers.image.ref.name"
-IMAGE_NAME = "io.containerd.image.name"
-LAYOUT_FILE = b'{"imageLayoutVersion":"1.0.0"}'
 
 
 class OciLayoutSource:
@@ -100,17 +103,17 @@ class OciLayoutSink:
             Descriptor(media_type, digest, size, annotations=annotations)
             for annotations in name_annotations([self._name] if self._name else names)
         ]
-        taken = {entry.annotations.get(REF_NAME) for entry in fresh}
-        kept = [entry for entry in kept if entry.annotations.get(REF_NAME) not in taken]
-        self._write("oci-layout", (LAYOUT_FILE,))
-        self._write("index.json", (encode_index(Index(mediatype.OCI_INDEX, [*kept, *fresh])),))
+        taken = {entry.annotations.get(ANNOTATION_REF_NAME) for entry in fresh}
+        kept = [entry for entry in kept if entry.annotations.get(ANNOTATION_REF_NAME) not in taken]
+        self._write(LAYOUT_FILE, (LAYOUT_CONTENT,))
+        self._write(LAYOUT_INDEX, (encode_index(Index(mediatype.OCI_INDEX, [*kept, *fresh])),))
 
     def close(self) -> None:
         """Nothing stays open."""
 
     def _existing(self) -> list[Descriptor]:
         try:
-            with open(f"{self._path}/index.json", "rb") as file:
+            with open(f"{self._path}/{LAYOUT_INDEX}", "rb") as file:
                 data = file.read(DOCUMENT_LIMIT_BYTES + 1)
         except FileNotFoundError:
             return []
@@ -141,10 +144,10 @@ def blob_name(digest: str) -> str:
 
 def read_layout(files: ImageFiles) -> list[Descriptor]:
     """Return the entries of index.json. Raises: Invalid, NotFound when it is no layout."""
-    marker = loads_object(files.read("oci-layout", limit_bytes=4096), what=f"oci-layout of {files.label}")
+    marker = loads_object(files.read(LAYOUT_FILE, limit_bytes=4096), what=f"oci-layout of {files.label}")
     if not str(marker.get("imageLayoutVersion", "")).startswith("1."):
         raise Invalid("read image layout", files.label, f"version {quoted(marker.get('imageLayoutVersion'))}")
-    return _entries(files.read("index.json", limit_bytes=DOCUMENT_LIMIT_BYTES), files.label)
+    return _entries(files.read(LAYOUT_INDEX, limit_bytes=DOCUMENT_LIMIT_BYTES), files.label)
 
 
 def names_of(entry: Descriptor) -> list[str]:
@@ -152,10 +155,10 @@ def names_of(entry: Descriptor) -> list[str]:
 
     A bare tag says nothing about a repository and is left out.
     """
-    full = entry.annotations.get(IMAGE_NAME, "")
+    full = entry.annotations.get(ANNOTATION_IMAGE_NAME, "")
     if full:
         return [full]
-    name = entry.annotations.get(REF_NAME, "")
+    name = entry.annotations.get(ANNOTATION_REF_NAME, "")
     return [name] if "/" in name or ":" in name else []
 
 
@@ -170,10 +173,13 @@ def name_annotations(names: list[str]) -> list[dict[str, str]]:
         if "/" in name or ":" in name:
             reference = parse_reference(name)
             found.append(
-                {IMAGE_NAME: reference.canonical(), REF_NAME: reference.tag or reference.canonical()}
+                {
+                    ANNOTATION_IMAGE_NAME: reference.canonical(),
+                    ANNOTATION_REF_NAME: reference.tag or reference.canonical(),
+                }
             )
         else:
-            found.append({REF_NAME: name})
+            found.append({ANNOTATION_REF_NAME: name})
     return found or [{}]
 
 
@@ -201,4 +207,8 @@ def _choose(entries: list[Descriptor], selector: str, label: str) -> Descriptor:
 
 
 def _labels(entry: Descriptor) -> list[str]:
-    return [entry.annotations[key] for key in (REF_NAME, IMAGE_NAME) if key in entry.annotations]
+    return [
+        entry.annotations[key]
+        for key in (ANNOTATION_REF_NAME, ANNOTATION_IMAGE_NAME)
+        if key in entry.annotations
+    ]

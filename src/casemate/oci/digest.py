@@ -7,8 +7,6 @@ Source: OCI image-spec, "Digests".
 
 from __future__ import annotations
 
-import hashlib
-
 from casemate.errors import Invalid, Unsupported
 from casemate.oci.quoting import quoted
 
@@ -58,6 +56,8 @@ def from_hex(hex_digits: str) -> str:
 
 def digest_of(data: bytes | memoryview) -> str:
     """Return the canonical digest of ``data``."""
+    import hashlib  # noqa: PLC0415 - loads OpenSSL, which commands that only name things do not need
+
     return _PREFIX + hashlib.sha256(data).hexdigest()
 
 

@@ -6,7 +6,6 @@ A name is written only by an explicit act of the user (pull, tag, load, build): 
 
 from __future__ import annotations
 
-import json
 import time
 
 from casemate.errors import AlreadyExists, Conflict, Invalid, NotFound
@@ -184,7 +183,7 @@ class Images:
                 platform=row[2],
                 created_ns=row[3],
                 size_bytes=row[4],
-                chain_ids=json.loads(row[5]),
+                chain_ids=row[5].split(),
                 blobs=self._blobs(row[0]),
                 name=row[6],
                 updated_ns=row[7],
@@ -214,7 +213,7 @@ def _put_manifest(transaction: Transaction, record: ImageRecord) -> None:
         record.platform,
         record.created_ns,
         record.size_bytes,
-        json.dumps(record.chain_ids),
+        " ".join(record.chain_ids),
     )
     transaction.execute("DELETE FROM manifest_refs WHERE manifest=?", digest)
     refs = {("blob", key) for key in (digest, record.config_digest, *record.blobs)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import secrets
 
 from casemate.core.content import BlobInfo
 from casemate.errors import Corrupt, Denied, Exhausted, Internal
@@ -175,7 +174,7 @@ def _open_partial(directory: str, name: str) -> tuple[int, str]:
             if _is_linked(fd, path):  # else its writer has just committed or removed it between open and lock
                 return fd, path
         except BlockingIOError:
-            path = f"{directory}/{name}.{secrets.token_hex(8)}.private"
+            path = f"{directory}/{name}.{os.urandom(8).hex()}.private"
         except BaseException:
             os.close(fd)
             raise

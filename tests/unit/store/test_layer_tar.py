@@ -51,7 +51,7 @@ def members(draw: st.DrawFn) -> tuple[tarfile.TarInfo, bytes]:
     return info, data
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, database=None)
 @given(
     st.lists(members(), max_size=6),
     st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]),
@@ -80,7 +80,7 @@ def test_what_tarfile_writes_is_read_back(
     ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, database=None)
 @given(st.binary(max_size=4096))
 def test_noise_is_refused_by_name(data: bytes) -> None:
     try:
@@ -89,7 +89,7 @@ def test_noise_is_refused_by_name(data: bytes) -> None:
         assert error.why  # noqa: PT017 - both outcomes are right
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, database=None)
 @given(st.data())
 def test_damage_anywhere_is_refused_or_read_but_never_crashes(data: st.DataObject) -> None:
     out = io.BytesIO()
@@ -106,6 +106,7 @@ def test_damage_anywhere_is_refused_or_read_but_never_crashes(data: st.DataObjec
         return
 
 
+@settings(deadline=None, database=None)
 @given(st.dictionaries(st.binary(min_size=1, max_size=30), st.binary(max_size=80), max_size=6))
 def test_pax_records_survive_being_written(wanted: dict[bytes, bytes]) -> None:
     wanted = {key.replace(b"=", b"-").replace(b"\n", b"-"): value for key, value in wanted.items()}

@@ -5,7 +5,7 @@ CREATE TABLE manifests (
     platform      TEXT NOT NULL,
     created_ns    INTEGER NOT NULL,
     size_bytes    INTEGER NOT NULL,
-    chain_ids     TEXT NOT NULL          -- JSON list, bottom layer first
+    chain_ids     TEXT NOT NULL          -- separated by spaces, bottom layer first
 ) STRICT, WITHOUT ROWID;
 
 -- What a manifest keeps alive besides itself: kind 'blob' (a digest) or 'layer' (a chain id).

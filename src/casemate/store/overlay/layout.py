@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
-import secrets
 
 from casemate.errors import Corrupt, Denied, Exhausted, Invalid
 from casemate.oci.digest import hex_of
@@ -66,7 +64,7 @@ class Layout:
     def discard(self, path: str) -> bool:
         """Move an entry out of sight in one step; False when it is absent. ``empty_trash`` deletes it."""
         try:
-            os.rename(path, f"{self.trash}/{secrets.token_hex(16)}")
+            os.rename(path, f"{self.trash}/{os.urandom(16).hex()}")
         except FileNotFoundError:
             return False
         return True
@@ -88,7 +86,7 @@ class Stage:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self.path = f"{layout.staging}/{secrets.token_hex(16)}"
+        self.path = f"{layout.staging}/{os.urandom(16).hex()}"
         guard = os.open(layout.staging, _DIRECTORY)
         try:
             fcntl.flock(guard, fcntl.LOCK_SH)
@@ -138,6 +136,8 @@ def _is_unlocked(path: str) -> bool:
 
 def read_json(path: str) -> dict[str, Any] | None:
     """The JSON object in a file of ours, None when it is absent. Raises: Corrupt."""
+    import json  # noqa: PLC0415 - 5 ms that only commands with a root file system pay
+
     try:
         with open(path, "rb", buffering=0) as file:
             found = json.loads(file.read())
@@ -152,6 +152,8 @@ def read_json(path: str) -> dict[str, Any] | None:
 
 def write_json(path: str, value: dict[str, Any]) -> None:
     """Replace a file by the JSON of ``value`` in one step. Raises: Exhausted, Denied."""
+    import json  # noqa: PLC0415 - as above
+
     try:
         fd = os.open(
             path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600

@@ -76,6 +76,17 @@ static long receive(struct msghdr *message)
 	return served == 1 ? 4 : chance(3) ? (long)message->iov->length : 0;
 }
 
+static void *mapped[16];
+static u32 mappings;
+
+static long map_memory(size_t length)
+{
+	if (mappings == sizeof(mapped) / sizeof(*mapped))
+		return -ENOMEM;
+	mapped[mappings] = calloc(1, length);
+	return (long)mapped[mappings++];
+}
+
 long sys6(long number, long a, long b, long c, long d, long e, long f)
 {
 	(void)e, (void)f;
@@ -86,7 +97,7 @@ long sys6(long number, long a, long b, long c, long d, long e, long f)
 		return c;
 	}
 	if (number == __NR_mmap)
-		return (d & 0x20) == 0 ? (long)plan_memory : (long)calloc(1, (size_t)b);
+		return (d & 0x20) == 0 ? (long)plan_memory : map_memory((size_t)b);
 	if (number == __NR_recvmsg)
 		return receive((struct msghdr *)b);
 	if (number == __NR_statx && !served)
@@ -157,11 +168,21 @@ static void run_plan(const void *bytes, size_t length)
 	self = (struct enter){ .control = CONTROL_FD, .sync = -1, .child_fd = -1, .pty = -1 };
 	if (!setjmp(process_end))
 		enter_main();
+	while (mappings)
+		free(mapped[--mappings]);
 	free(copy);
 }
 
 static const char kinds_of[OP_END][PLAN_ARGS + 1] = {
 #define OP(number, name, kinds, where) [number] = kinds,
+#include "ops.def"
+#undef OP
+};
+
+enum { P = 1 << BEFORE, B = 1 << BESIDE, I = 1 << INSIDE, A = 1 << AFTER };
+
+static const u8 where_of[OP_END] = {
+#define OP(number, name, kinds, where) [number] = where,
 #include "ops.def"
 #undef OP
 };
@@ -186,10 +207,13 @@ static size_t random_plan(u8 *bytes)
 			memset(op, 0, sizeof(*op));
 			do
 				op->code = (u16)(1 + chance(OP_END - 1));
-			while (op->code == OP_EXEC && n > 1);
+			while (!(where_of[op->code] & 1 << i) || (op->code == OP_EXEC && n > 1));
 			for (u32 k = 0; kinds_of[op->code][k]; k++) {
 				char kind = kinds_of[op->code][k];
 				u32 text = (u32)chance(6);
+
+				if (kind == 'n' && (text == 1 || text == 2))
+					text = 0; /* no slashes there, mostly */
 
 				op->arg[k] = kind == 'o' ? 4 + chance(8) : kind == 'f' ? chance(4) : kind == 'g' ? chance(5) - 1 :
 					     kind == 'i' ? chance(chance(2) ? 4 : 0) : (u64)starts[text] << 32 | lengths[text];

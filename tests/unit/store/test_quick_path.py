@@ -8,8 +8,9 @@ import sys
 import pytest
 
 COSTLY = {
-    "argparse", "asyncio", "dataclasses", "datetime", "enum", "hashlib", "hmac", "inspect", "json", "logging",
-    "pathlib", "random", "re", "secrets", "socket", "sqlite3", "subprocess", "tempfile", "threading", "typing", "urllib",
+    "argparse", "asyncio", "dataclasses", "datetime", "enum", "hashlib", "hmac", "inspect", "json",
+    "logging", "pathlib", "random", "re", "secrets", "socket", "sqlite3", "subprocess", "tempfile",
+    "threading", "typing", "urllib",
 }  # fmt: skip
 USES = {
     "ps": "store.containers.list(); store.images.list(); store.ranges.find('x')",

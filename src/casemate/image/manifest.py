@@ -10,7 +10,6 @@ Sources: OCI image-spec, "Image Manifest" and "Image Index"; distribution, "Imag
 from __future__ import annotations
 
 import hashlib
-import json
 
 from casemate.errors import Exhausted, Invalid, NotFound, Unsupported
 from casemate.image.descriptor import descriptor_json, parse_descriptor, text_map
@@ -191,6 +190,8 @@ def encode_index(index: Index) -> bytes:
 
 
 def _encode(document: dict[str, Any], annotations: dict[str, str]) -> bytes:
+    import json  # noqa: PLC0415 - only when an image is written
+
     if annotations:
         document["annotations"] = dict(sorted(annotations.items()))
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode("utf-8")

@@ -98,6 +98,7 @@ int op_files(const struct op *op);    /* descriptors, files, mounts */
 int op_identity(const struct op *op); /* ids, capabilities, confinement, terminal, program */
 int op_userns(const struct op *op);
 int op_map_ids(const struct op *op);
+const char *proc_path(char path[64], i32 pid, const char *name);
 const char **pointers(u64 vector); /* to its strings, in fresh memory; NULL when there is none */
 void disarm(void);
 

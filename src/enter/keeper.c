@@ -35,7 +35,27 @@ void kill_child(void)
 		sys(pidfd_send_signal, self.child_fd, SIGKILL_, NULL, 0);
 }
 
-/* The status of a child that somebody else has reaped, because our predecessor was killed: Linux 6.15. */
+/* The status of a zombie that somebody else ought to reap and does not: the last field of its stat. */
+static int status_from_proc(i32 *status)
+{
+	char path[64], text[1024];
+	long fd = sys(openat, AT_FDCWD, proc_path(path, self.child, "stat"), O_CLOEXEC, 0);
+	long length = fd < 0 ? fd : sys(read, fd, text, sizeof(text)), at, state = -1;
+	u32 place = 1, number = 0;
+
+	sys(close, fd);
+	for (at = 0; at < length - 2; at++)
+		if (text[at] == ')')
+			state = at + 2;
+	if (state < 0 || text[state] != 'Z')
+		return -ECHILD;
+	for (at = length - 2; at > state && text[at] >= '0' && text[at] <= '9'; at--, place *= 10)
+		number += (u32)(text[at] - '0') * place;
+	*status = (i32)number;
+	return 0;
+}
+
+/* The status of a child that is no longer ours, because our predecessor was killed: once it is reaped, Linux 6.15. */
 static int status_from_pidfd(i32 *status)
 {
 	struct { u64 mask, cgroup; u32 ids[11]; i32 exit_code; } info;
@@ -47,6 +67,8 @@ static int status_from_pidfd(i32 *status)
 			*status = info.exit_code;
 			return 0;
 		}
+		if (!status_from_proc(status))
+			return 0;
 		sys(nanosleep, &pause, NULL);
 	}
 	return -ECHILD;

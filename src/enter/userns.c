@@ -7,7 +7,7 @@
 static u8 pause_stack[4096] __attribute__((aligned(16)));
 
 /* "/proc/PID/NAME" in `path`. */
-static const char *proc_path(char path[64], i32 pid, const char *name)
+const char *proc_path(char path[64], i32 pid, const char *name)
 {
 	char digits[16], *end = digits + sizeof(digits), *first = decimal(end, (u64)pid);
 	size_t length = 6;

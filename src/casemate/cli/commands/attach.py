@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from casemate.cli import terminal
-from casemate.cli.attached import Attached
+from casemate.cli.attached import Stay
 from casemate.cli.opening import container, open_engine
-from casemate.engine.options import Attach
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,14 +17,6 @@ def run(parsed: Parsed) -> int:
         config = box.inspect()["Config"]
         tty = bool(config["Tty"])
         stdin = bool(config["OpenStdin"]) and not parsed.flag("no-stdin")
-        rows, columns = terminal.size(1, 0, 2) if tty else (0, 0)
-        session = box.attach(Attach(stdin=stdin, stderr_fd=None if tty else 2, rows=rows, columns=columns))
-        stay = Attached(
-            session,
-            name=box.name,
-            tty=tty,
-            stdin=stdin,
-            sig_proxy=parsed.values.get("sig-proxy", True) and not (tty and stdin),
-        )
-        stay.use_detach_keys(parsed.get("detach-keys"))
-        return stay.stay()
+        proxy = parsed.values.get("sig-proxy", True) and not (tty and stdin)
+        stay = Stay(box.name, tty=tty, stdin=stdin, sig_proxy=proxy, detach_keys=parsed.get("detach-keys"))
+        return stay.with_program(lambda: box.attach(stay.attach()))

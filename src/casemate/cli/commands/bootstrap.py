@@ -17,9 +17,7 @@ def run(parsed: Parsed) -> int:
     mirror = parsed.get("mirror") or ""
     refresh = bool(parsed.get("refresh"))
     with progress_for(quiet=False) as progress, open_engine(progress) as engine:
-        image = engine.images.bootstrap(
-            parsed.operands[0], include=include, mirror=mirror, refresh=refresh
-        )
+        image = engine.images.bootstrap(parsed.operands[0], include=include, mirror=mirror, refresh=refresh)
         progress.finish()
     say(image.id)
     return 0

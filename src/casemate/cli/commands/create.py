@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from casemate.cli.commands.run import create
+from casemate.cli.idfile import IdFile
 from casemate.cli.opening import open_engine
 from casemate.cli.progress import progress_for
 from casemate.cli.request import container_options
@@ -17,7 +18,9 @@ def run(parsed: Parsed) -> int:
     """Create a container and print its id."""
     options = container_options(parsed)
     with progress_for(quiet=parsed.flag("quiet")) as progress, open_engine(progress) as engine:
-        container = create(engine, parsed.operands[0], options)
+        with IdFile(parsed.text("cidfile")) as id_file:
+            container = create(engine, parsed.operands[0], options)
+            id_file.write(container.id)
         progress.finish()
         say(container.id)
     return 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from casemate.cli import streams, terminal
-from casemate.cli.attached import Attached
+from casemate.cli import streams
+from casemate.cli.attached import Stay
+from casemate.cli.idfile import IdFile
 from casemate.cli.opening import hint_near_image, open_engine
 from casemate.cli.progress import progress_for
 from casemate.cli.request import container_options
 from casemate.cli.usage import UsageError
-from casemate.engine.options import Attach
 from casemate.errors import NotFound
 
 TYPE_CHECKING = False
@@ -24,7 +24,9 @@ def run(parsed: Parsed) -> int:
     options = container_options(parsed)
     require_terminal(tty=options.tty, stdin=options.interactive and not options.detach)
     with progress_for(quiet=parsed.flag("quiet")) as progress, open_engine(progress) as engine:
-        container = create(engine, parsed.operands[0], options)
+        with IdFile(parsed.text("cidfile")) as id_file:
+            container = create(engine, parsed.operands[0], options, to_start=True)
+            id_file.write(container.id)
         progress.finish()
         if options.detach:
             container.start()
@@ -35,43 +37,29 @@ def run(parsed: Parsed) -> int:
         return _stay(container, parsed, options)
 
 
-def create(engine: Engine, image: str, options: ContainerOptions) -> Container:
+def create(engine: Engine, image: str, options: ContainerOptions, *, to_start: bool = False) -> Container:
     """Create the container; an image that is nowhere is answered with the nearest one here."""
     try:
-        return engine.containers.create(image, options)
+        return engine.containers.create(image, options, to_start=to_start)
     except NotFound as error:
         hint_near_image(engine, image, error)
         raise
 
 
 def _stay(container: Container, parsed: Parsed, options: ContainerOptions) -> int:
-    wanted = [stream.lower() for stream in parsed.all("attach")] or [
-        "stdout",
-        "stderr",
-        *(["stdin"] if options.interactive else []),
-    ]
-    stdin = "stdin" in wanted
-    rows, columns = terminal.size(1, 0, 2) if options.tty else (0, 0)
-    session = container.start(
-        Attach(
-            stdin=stdin,
-            stdout_fd=1 if "stdout" in wanted else None,
-            stderr_fd=2 if "stderr" in wanted and not options.tty else None,
-            rows=rows,
-            columns=columns,
-        )
-    )
-    if session is None:
-        return 0
-    stay = Attached(
-        session,
-        name=container.name,
+    wanted = [stream.lower() for stream in parsed.all("attach")]
+    stay = Stay(
+        container.name,
         tty=options.tty,
-        stdin=stdin,
+        stdin="stdin" in wanted if wanted else options.interactive,
         sig_proxy=parsed.values.get("sig-proxy", True),
+        detach_keys=parsed.get("detach-keys"),
     )
-    stay.use_detach_keys(parsed.get("detach-keys"))
-    return stay.stay()
+    attach = stay.attach()
+    if wanted:
+        attach.stdout_fd = 1 if "stdout" in wanted else None
+        attach.stderr_fd = 2 if "stderr" in wanted and not options.tty else None
+    return stay.with_program(lambda: container.start(attach))
 
 
 def require_terminal(*, tty: bool, stdin: bool) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from casemate.cli import terminal
-from casemate.cli.attached import Attached
+from casemate.cli.attached import Stay
 from casemate.cli.opening import container, for_each, open_engine
 from casemate.cli.streams import say
 from casemate.cli.usage import UsageError
-from casemate.engine.options import Attach
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,10 +38,5 @@ def _stay(engine: Engine, parsed: Parsed) -> int:
     config = box.inspect()["Config"]
     tty = bool(config["Tty"])
     stdin = parsed.flag("interactive") and bool(config["OpenStdin"])
-    rows, columns = terminal.size(1, 0, 2) if tty else (0, 0)
-    session = box.start(Attach(stdin=stdin, stderr_fd=None if tty else 2, rows=rows, columns=columns))
-    if session is None:
-        return 0
-    stay = Attached(session, name=box.name, tty=tty, stdin=stdin)
-    stay.use_detach_keys(parsed.get("detach-keys"))
-    return stay.stay()
+    stay = Stay(box.name, tty=tty, stdin=stdin, detach_keys=parsed.get("detach-keys"))
+    return stay.with_program(lambda: box.start(stay.attach()))

@@ -43,6 +43,8 @@ class Runtime:
         for name in APPLETS:
             (self.rootfs / "bin" / name).symlink_to("busybox")
         (self.rootfs / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
+        self.launcher = base / "launcher.py"
+        self.launcher.write_text(MAIN)
         self.spec: dict[str, Any] = default_spec(rootless=rootless)
         self.spec["process"]["terminal"] = False
         self.spec["root"]["readonly"] = False
@@ -57,16 +59,21 @@ class Runtime:
 
     def command(self, *words: str) -> list[str]:
         user = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"] if self.rootless else []
-        return [*user, "/usr/bin/python3", "-I", "-S", "-c", MAIN, "--root", str(self.base / "state"), *words]
+        return [*user, "/usr/bin/python3", "-I", "-S", str(self.launcher), "--root", str(self.base / "state"), *words]
 
     def save(self) -> None:
         (self.bundle / "config.json").write_text(json.dumps(self.spec))
 
     def __call__(self, *words: str, stdin: Any = subprocess.DEVNULL, **more: Any) -> subprocess.CompletedProcess[str]:
         self.save()
-        return subprocess.run(
-            self.command(*words), cwd=self.bundle, stdin=stdin, capture_output=True, text=True, timeout=60, check=False, **more
-        )
+        # Files, not pipes: a detached container keeps them open, and a pipe's reader would wait for its end.
+        with (self.base / "out").open("w+") as out, (self.base / "err").open("w+") as err:
+            found = subprocess.run(
+                self.command(*words), cwd=self.bundle, stdin=stdin, stdout=out, stderr=err, timeout=30, check=False, **more
+            )
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess(found.args, found.returncode, out.read(), err.read())
 
     def run(self, *args: str) -> subprocess.CompletedProcess[str]:
         self.args(*args)
@@ -258,7 +265,7 @@ def test_a_terminal_is_the_containers_own(root_oci: Runtime) -> None:
     root_oci.spec["process"]["terminal"] = True
     root_oci.args("sh", "-c", "readlink /proc/self/fd/0; stat -c %t:%T /dev/console; exit 3")
     root_oci.save()
-    words = " ".join(f"'{word}'" for word in root_oci.command("run", "c"))
+    words = " ".join(root_oci.command("run", "c"))
     found = subprocess.run(
         ["script", "-qec", words, "/dev/null"], cwd=root_oci.bundle, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
     )

@@ -91,7 +91,7 @@ def prepare(bundle: Bundle) -> None:
     validate.check(bundle.spec)
     if not bundle.spec.get("process"):
         raise Invalid("read config.json", "process", "it is missing")
-    path = bundle.linux.get("cgroupsPath") or f"casemate-oci/{bundle.id}"
+    path = bundle.linux.get("cgroupsPath") or _default_group(bundle)
     data = {
         "ociVersion": bundle.spec["ociVersion"],
         "bundle": bundle.directory,
@@ -107,6 +107,13 @@ def prepare(bundle: Bundle) -> None:
         raise Internal("create container", bundle.id, "the control groups were not opened")
     bundle.cgroup = manager.create(path, resources=resources)
     bundle.notes += [f"{name} could not be limited" for name in bundle.cgroup.apply(with_devices(resources))]
+
+
+def _default_group(bundle: Bundle) -> str:
+    """Return the control group of a spec that names none: ids are unique only below one --root."""
+    from binascii import crc32  # noqa: PLC0415 - with specs that name no group
+
+    return f"casemate-oci/{crc32(os.path.realpath(bundle.settings.root).encode()):08x}-{bundle.id}"
 
 
 def with_devices(resources: dict[str, Any]) -> dict[str, Any]:

@@ -362,7 +362,7 @@ def test_compression_bomb_ends_with_a_named_error_and_frees_the_disk(
 ) -> None:
     data = bomb(kind, 1 << 26)
     monkeypatch.setattr("casemate.store.unpack.pipeline.FREE_RATIO_BYTES", 1 << 24)
-    from casemate.store.unpack import pipeline  # noqa: PLC0415 - patched above
+    from casemate.store.unpack import pipeline
 
     source = io.BytesIO(data)
     with pytest.raises(Exhausted, match="grow"):
@@ -383,7 +383,7 @@ def test_a_file_of_many_gigabytes_of_zeros_does_not_grow_the_parent(tmp_path: Pa
 
 
 def test_an_archive_of_endless_entries_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    from casemate.image.layer_tar import LayerReader, Limits  # noqa: PLC0415 - only here
+    from casemate.image.layer_tar import LayerReader, Limits
 
     limits = Limits()
     monkeypatch.setattr(limits, "entries", 1000)

@@ -141,8 +141,8 @@ tried("large file", lambda: os.truncate(tree and os.open("big", flags, dir_fd=tr
 tried("new namespace", lambda: unshare(0x00020000))
 tried("network", lambda: _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM).connect(("127.0.0.1", 1)))
 """
-    import subprocess  # noqa: PLC0415 - one test
-    import sys  # noqa: PLC0415 - as above
+    import subprocess
+    import sys
 
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert "WORKED" not in done.stdout

@@ -116,7 +116,7 @@ def require_harmless_global(data: bytes) -> None:
 
 def _libarchive(name: bytes, value: bytes) -> tuple[bytes, bytes]:
     """Name and value of a libarchive attribute: the name is URL-encoded, the value base64 without padding."""
-    import binascii  # noqa: PLC0415 - rare
+    import binascii
 
     pieces = name.split(b"%")
     try:

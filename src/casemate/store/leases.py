@@ -72,7 +72,7 @@ class Leases:
 
         A power cut may forget it, together with the process that needed it.
         """
-        from casemate.kernel.process import boot_id, start_time  # noqa: PLC0415 - only operations that fetch need it
+        from casemate.kernel.process import boot_id, start_time
 
         pid = os.getpid()
         expires_ns = time.time_ns() + int(ttl_s * 1e9)
@@ -101,7 +101,7 @@ class Leases:
 
 def _is_alive(owner: tuple[Any, ...]) -> bool:
     """Whether a lease's owner may still need it. Where its pid means nothing here, only the time decides."""
-    from casemate.kernel.process import boot_id, start_time  # noqa: PLC0415 - see hold
+    from casemate.kernel.process import boot_id, start_time
 
     pid, started, pid_ns, boot, expires_ns = owner
     if boot != boot_id() or expires_ns <= time.time_ns():

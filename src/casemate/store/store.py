@@ -48,7 +48,7 @@ class Store:
     def content(self) -> FileContentStore:
         """Blobs by digest."""
         if self._content is None:
-            from casemate.store.content import FileContentStore  # noqa: PLC0415 - hashlib is not needed by `ps`
+            from casemate.store.content import FileContentStore
 
             self._content = FileContentStore(self.paths.content)
             self._content.ensure()
@@ -58,7 +58,7 @@ class Store:
     def leases(self) -> Leases:
         """Claims of running operations."""
         if self._leases is None:
-            from casemate.store.leases import Leases  # noqa: PLC0415 - only operations that fetch or build need them
+            from casemate.store.leases import Leases
 
             self._leases = Leases(self.database)
         return self._leases
@@ -67,14 +67,14 @@ class Store:
     def snapshots(self) -> OverlaySnapshotter:
         """Unpacked layers and writable roots."""
         if self._snapshots is None:
-            from casemate.store.overlay.snapshotter import OverlaySnapshotter  # noqa: PLC0415 - as above
+            from casemate.store.overlay.snapshotter import OverlaySnapshotter
 
             self._snapshots = OverlaySnapshotter(self.paths.overlay)
         return self._snapshots
 
     def gc(self) -> Collected:
         """Remove what no image, container or living lease reaches, and what dead processes left half-made."""
-        from casemate.store.gc import collect  # noqa: PLC0415 - as above
+        from casemate.store.gc import collect
 
         return collect(self)
 

@@ -136,7 +136,7 @@ def _is_unlocked(path: str) -> bool:
 
 def read_json(path: str) -> dict[str, Any] | None:
     """The JSON object in a file of ours, None when it is absent. Raises: Corrupt."""
-    import json  # noqa: PLC0415 - 5 ms that only commands with a root file system pay
+    import json
 
     try:
         with open(path, "rb", buffering=0) as file:
@@ -152,7 +152,7 @@ def read_json(path: str) -> dict[str, Any] | None:
 
 def write_json(path: str, value: dict[str, Any]) -> None:
     """Replace a file by the JSON of ``value`` in one step. Raises: Exhausted, Denied."""
-    import json  # noqa: PLC0415 - as above
+    import json
 
     try:
         fd = os.open(

@@ -293,7 +293,7 @@ class OverlaySnapshotter:
         An ordinary user may not touch files that its containers gave to subordinate uids: then a worker with
         the user's id map does it.
         """
-        from casemate.store.unpack import jobs  # noqa: PLC0415 - the quick path only reads
+        from casemate.store.unpack import jobs
 
         with ExitStack() as opened:
             fds = [opened.enter_context(Fd(os.open(path, _DIRECTORY))).fileno() for path in trees]
@@ -304,7 +304,7 @@ class OverlaySnapshotter:
                 except OSError as error:
                     if self.identity.is_root or error.errno not in _REFUSED:
                         raise
-            from casemate.store.unpack.spawn import run_worker  # noqa: PLC0415 - as above
+            from casemate.store.unpack.spawn import run_worker
 
             empty = opened.enter_context(Fd(os.open(self._layout.empty, _DIRECTORY)))
             return run_worker(

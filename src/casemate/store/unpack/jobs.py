@@ -40,8 +40,8 @@ def run(job: dict[str, Any], blob_fd: int, tree_fds: Sequence[int]) -> dict[str,
 
 def unpack(blob_fd: int, tree_fd: int, *, id_limit: int, diff_id: str) -> dict[str, Any]:
     """Write the layer in ``blob_fd`` below ``tree_fd``; its uncompressed digest must be ``diff_id``."""
-    from casemate.store.unpack.extract import Extractor  # noqa: PLC0415 - the other jobs need no archive
-    from casemate.store.unpack.pipeline import Pipeline  # noqa: PLC0415 - as above
+    from casemate.store.unpack.extract import Extractor
+    from casemate.store.unpack.pipeline import Pipeline
 
     with Pipeline(blob_fd) as pipeline:
         reader = LayerReader(pipeline.next_chunk)

@@ -184,13 +184,13 @@ def decoder_for(data: bytes) -> Callable[[], Decoder] | None:
 
 
 def _gzip_decoder() -> Decoder:
-    from isal import igzip_lib  # noqa: PLC0415 - only the format at hand is loaded
+    from isal import igzip_lib
 
     decoder: Decoder = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
     return decoder
 
 
 def _zstd_decoder() -> Decoder:
-    from backports.zstd import DecompressionParameter, ZstdDecompressor  # noqa: PLC0415 - as above
+    from backports.zstd import DecompressionParameter, ZstdDecompressor
 
     return ZstdDecompressor(options={DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG})

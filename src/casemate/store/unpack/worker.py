@@ -57,7 +57,7 @@ def _work(job: dict[str, Any]) -> dict[str, Any]:
 def _load_all(job: dict[str, Any]) -> None:
     """Import what the job will need: afterwards no file can be found any more."""
     if job["job"] == "unpack":
-        from casemate.store.unpack import extract, pipeline  # noqa: F401, PLC0415 - see above
+        from casemate.store.unpack import extract, pipeline  # noqa: F401 - see above
 
         magic = os.pread(SOURCE_FD, 4, 0)
         maker = pipeline.decoder_for(magic)

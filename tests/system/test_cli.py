@@ -46,6 +46,7 @@ class Casemate:
         }
 
     def __call__(self, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Run a command to its end."""
         return subprocess.run(
             [*COMMAND, *words],
             input=stdin,
@@ -56,6 +57,7 @@ class Casemate:
         )
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """Begin a command and do not wait."""
         return subprocess.Popen(
             [*COMMAND, *words],
             stdin=subprocess.PIPE,
@@ -65,9 +67,11 @@ class Casemate:
         )
 
     def state(self, name: str) -> str:
+        """Return the container's state."""
         return self("inspect", "-f", "{{.State.Status}}", name).stdout.decode().strip()
 
     def wait_for_log(self, name: str, text: bytes) -> None:
+        """Wait until the container wrote a text."""
         deadline = time.monotonic() + PATIENCE_S
         while text not in self("logs", name).stdout:
             assert time.monotonic() < deadline, f"{name} never said {text!r}"
@@ -112,9 +116,11 @@ class Terminal:
         )
 
     def type(self, keys: bytes) -> None:
+        """Press keys."""
         os.write(self.fd, keys)
 
     def expect(self, text: bytes) -> None:
+        """Read until a text was shown."""
         deadline = time.monotonic() + PATIENCE_S
         while text not in self.seen:
             left = deadline - time.monotonic()
@@ -124,6 +130,7 @@ class Terminal:
         self.seen = self.seen.partition(text)[2]
 
     def read(self) -> bytes:
+        """Return what was shown; nothing when everybody has gone."""
         try:
             return os.read(self.fd, 65536)
         except OSError as error:
@@ -131,9 +138,11 @@ class Terminal:
             return b""
 
     def resize(self, rows: int, columns: int) -> None:
+        """Change the size of the window."""
         fcntl.ioctl(self.inside, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def end(self) -> int:
+        """Return the command's exit code."""
         deadline = time.monotonic() + PATIENCE_S
         while self.process.poll() is None:
             assert time.monotonic() < deadline, f"does not end; saw {self.seen!r}"
@@ -142,9 +151,11 @@ class Terminal:
         return self.process.returncode
 
     def is_restored(self) -> bool:
+        """Tell whether the terminal is as before."""
         return termios.tcgetattr(self.inside) == self.before
 
     def close(self) -> None:
+        """Kill what still runs."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
@@ -328,8 +339,8 @@ def test_a_terminal_inside_is_a_terminal_with_our_size(casemate: Casemate) -> No
 def test_ctrl_c_interrupts_the_program_and_not_the_command(casemate: Casemate) -> None:
     with at_terminal(casemate, "run", "--rm", "-it", "busybox", "sh") as terminal:
         terminal.expect(b"# ")
-        terminal.type(b"sleep 1000; echo code $?\n")
-        terminal.expect(b"\n")
+        terminal.type(b"(echo go$((40 + 2)); exec sleep 1000)\n")
+        terminal.expect(b"go42")
         terminal.type(b"\x03")
         terminal.expect(b"# ")
         terminal.type(b"exit 0\n")
@@ -404,7 +415,7 @@ def test_images_tag_save_load_and_go(casemate: Casemate, tmp_path: object) -> No
     assert casemate("save", "-o", f"{tmp_path}/box.tar", "example.test/box:1").returncode == 0
     assert b"Untagged: " in casemate("rmi", "example.test/box:1").stdout
     loaded = casemate("load", "-i", f"{tmp_path}/box.tar")
-    assert loaded.stdout == b"Loaded image: example.test/box:1\n"
+    assert b"Loaded image: example.test/box:1\n" in loaded.stdout
     assert casemate("run", "--rm", "--pull", "never", "example.test/box:1", "echo", "x").stdout == b"x\n"
     assert casemate("rmi", "example.test/box:1").returncode == 0
 

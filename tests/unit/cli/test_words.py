@@ -25,6 +25,14 @@ from casemate.cli.suggest import distance, nearest
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 
+LAUNCHER = """#!{python} -I
+import sys
+sys.path.insert(0, {source!r})
+from casemate.cli.main import main
+sys.exit(main())
+"""
+
+
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     monkeypatch.setenv("CASEMATE_ROOT", f"{tmp_path}/root")
@@ -265,13 +273,15 @@ def test_completion_scripts_parse(shell: str) -> None:
 def test_bash_completes_as_a_user_sees_it(tmp_path: object) -> None:
     command = f"{tmp_path}/casemate"
     with open(command, "w", encoding="utf-8") as file:
-        file.write(
-            f"#!{sys.executable} -I\nimport sys\nsys.path.insert(0, {TOP + '/src'!r})\nfrom casemate.cli.main import main\nsys.exit(main())\n"
-        )
+        file.write(LAUNCHER.format(python=sys.executable, source=TOP + "/src"))
     os.chmod(command, 0o755)
     program = f"""
 source /dev/stdin
-ask() {{ COMP_LINE="$1"; COMP_POINT=${{#1}}; COMP_WORDS=($1); COMP_CWORD=$((${{#COMP_WORDS[@]}}-1)); COMPREPLY=(); _casemate 2>/dev/null; echo "${{COMPREPLY[*]}}"; }}
+ask() {{
+    COMP_LINE="$1"; COMP_POINT=${{#1}}; COMP_WORDS=($1); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMPREPLY=()
+    _casemate 2>/dev/null
+    echo "${{COMPREPLY[*]}}"
+}}
 ask "{command} ru"
 ask "{command} run --mem"
 ask "{command} run --network=h"

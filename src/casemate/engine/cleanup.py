@@ -1,6 +1,9 @@
-"""``python -I -m casemate.engine.cleanup ROOT RUN_ROOT ID``: the last thing a keeper runs for a detached --rm container.
+"""``python -I -m casemate.engine.cleanup ROOT RUN_ROOT ID``.
 
-Started with an empty environment by the keeper, which has given up the container's lock by then or is about to.
+The last thing a keeper runs for a detached --rm container.
+
+Started with an empty environment by the keeper, which has given up the container's lock by then or is about
+to.
 """
 
 from __future__ import annotations

@@ -32,9 +32,11 @@ class Containers:
     ) -> Container:
         """A new container of ``image`` (pulled according to ``options.pull``), not started.
 
-        ``to_start``: the caller starts it next (``run``): if it is killed before that, the container goes too.
+        ``to_start``: the caller starts it next (``run``): if it is killed before that, the container goes
+        too.
 
-        Raises: NotFound (image, with pull "never"), AlreadyExists (name), Invalid (an option or the image's configuration).
+        Raises: NotFound (image, with pull "never"), AlreadyExists (name), Invalid (an option or the image's
+        configuration).
         """
         from casemate.engine.life.create import create_container  # noqa: PLC0415 - each verb loads what it needs
         from casemate.engine.options import ContainerOptions  # noqa: PLC0415 - as above
@@ -51,7 +53,10 @@ class Containers:
         return Container(self._engine.store, row, lock)
 
     def get(self, reference: str) -> Container:
-        """The container with this id, name or unambiguous id prefix. Raises NotFound, Conflict (ambiguous prefix)."""
+        """The container with this id, name or unambiguous id prefix.
+
+        Raises NotFound, Conflict (ambiguous prefix).
+        """
         return Container(self._engine.store, self._engine.store.containers.get(reference.removeprefix("/")))
 
     def list(
@@ -63,7 +68,8 @@ class Containers:
     ) -> list[Container]:
         """Running containers, newest first; ``all``: every one; ``last``: the newest N of every state.
 
-        ``filters`` as docker's: id, name, label, status, exited, ancestor, before, since, volume, network. One query; waits for nobody.
+        ``filters`` as docker's: id, name, label, status, exited, ancestor, before, since, volume, network.
+        One query; waits for nobody.
         Raises: Invalid for an unknown filter.
         """
         store = self._engine.store
@@ -71,7 +77,9 @@ class Containers:
         rows = store.containers.list(None if everything else ("running", "paused", "starting", "removing"))
         found = [Container(store, row) for row in rows]
         if not everything:
-            found = [container for container in found if present_state(store.paths, container.row).status in _UP]
+            found = [
+                container for container in found if present_state(store.paths, container.row).status in _UP
+            ]
         if filters:
             from casemate.engine.show.filters import matching  # noqa: PLC0415 - only when something is filtered
 
@@ -80,7 +88,10 @@ class Containers:
 
 
 class Container:
-    """One container. ``id`` is 64 hex digits. Methods look at the present state, not at the state when this was made."""
+    """One container.
+
+    ``id`` is 64 hex digits. Methods look at the present state, not at the state when this was made.
+    """
 
     __slots__ = ("_lock", "_row", "_store", "id", "name")
 
@@ -111,9 +122,12 @@ class Container:
         self._row = self._store.containers.find(self.id) or self._row
 
     def start(self, attach: Attach | None = None) -> Session | None:
-        """Start the program; with ``attach`` return its session, else None (detached; output goes to the log).
+        """Start the program; with ``attach`` return its session, else None (detached.
 
-        Raises: ProgramNotFound (127), NotExecutable (126), Conflict (already running). A failed start of an auto-remove container removes it.
+        Output goes to the log).
+
+        Raises: ProgramNotFound (127), NotExecutable (126), Conflict (already running). A failed start of an
+        auto-remove container removes it.
         """
         from casemate.engine.life.finish import finish  # noqa: PLC0415 - each verb loads what it needs
         from casemate.engine.life.start import start_container  # noqa: PLC0415 - as above
@@ -157,14 +171,20 @@ class Container:
         return session
 
     def stop(self, timeout_s: float | None = None) -> None:
-        """Stop signal, then SIGKILL after ``timeout_s`` (None: the container's own, default 10). Stopped already: success."""
+        """Stop signal, then SIGKILL after ``timeout_s`` (None: the container's own, default 10).
+
+        Stopped already: success.
+        """
         from casemate.engine.life.stop import stop_container  # noqa: PLC0415 - each verb loads what it needs
 
         stop_container(self._store, self._fresh(), timeout_s)
         self._look_again()
 
     def kill(self, signal: int | str = "KILL") -> None:
-        """Send a signal to the program. Raises Conflict when it does not run, Invalid for an unknown signal."""
+        """Send a signal to the program.
+
+        Raises Conflict when it does not run, Invalid for an unknown signal.
+        """
         from casemate.engine.life.stop import kill_container  # noqa: PLC0415 - each verb loads what it needs
 
         kill_container(self._store, self._fresh(), signal)
@@ -189,7 +209,10 @@ class Container:
         remove_container(self._store, self._fresh(), force=force, volumes=volumes)
 
     def pause(self) -> None:
-        """Freeze every process inside. Raises Conflict (not running, or paused already), Unsupported (no freezer)."""
+        """Freeze every process inside.
+
+        Raises Conflict (not running, or paused already), Unsupported (no freezer).
+        """
         from casemate.engine.life.stop import pause_container  # noqa: PLC0415 - each verb loads what it needs
 
         pause_container(self._store, self._fresh())
@@ -210,13 +233,19 @@ class Container:
         self.name = self._fresh().name
 
     def top(self) -> tuple[list[str], list[list[str]]]:
-        """(column titles, rows) of the processes inside, with host ids, as ``docker top``. Raises Conflict."""
+        """(column titles, rows) of the processes inside, with host ids, as ``docker top``.
+
+        Raises Conflict.
+        """
         from casemate.engine.show.processes import list_processes  # noqa: PLC0415 - each verb loads what it needs
 
         return list_processes(self._store, self._fresh())
 
     def stats(self) -> dict[str, Any]:
-        """Present use of its control group, neutral keys (bytes, nanoseconds). Raises Conflict when it does not run."""
+        """Present use of its control group, neutral keys (bytes, nanoseconds).
+
+        Raises Conflict when it does not run.
+        """
         from casemate.engine.life.stop import open_cgroup  # noqa: PLC0415 - each verb loads what it needs
 
         return open_cgroup(self._store, self._fresh(), "read usage").stats()
@@ -229,7 +258,10 @@ class Container:
         since_ns: int | None = None,
         until_ns: int | None = None,
     ) -> Iterator[LogLine]:
-        """Output so far, oldest first, in the pieces in which it was written; ``follow`` until the program ends."""
+        """Output so far, oldest first, in the pieces in which it was written.
+
+        ``follow`` until the program ends.
+        """
         from casemate.engine.life.logs import read_log  # noqa: PLC0415 - each verb loads what it needs
 
         return read_log(
@@ -253,7 +285,10 @@ class Container:
         return inspect_container(self._store, self._fresh())
 
     def summary(self) -> dict[str, str]:
-        """Docker's ``ps`` row: ID, Names, Image, Command, CreatedAt, RunningFor, Status, State, Ports, Labels, Mounts, ..."""
+        """Docker's ``ps`` row.
+
+        ID, Names, Image, Command, CreatedAt, RunningFor, Status, State, Ports, Labels, Mounts, ...
+        """
         from casemate.engine.show.rows import summarize  # noqa: PLC0415 - each verb loads what it needs
 
         return summarize(self._store, self._row)

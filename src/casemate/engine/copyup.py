@@ -1,6 +1,7 @@
 """Filling a new volume with what the image has at its place.
 
-Works on the layers' own directories by descriptors; follows no link, copies directories, files and links and nothing else. Owners on
+Works on the layers' own directories by descriptors; follows no link, copies directories, files and links and
+nothing else. Owners on
 disk stay as they are: layers and volumes belong to the same range of ids.
 """
 
@@ -24,7 +25,10 @@ _PIECE = 1 << 20
 
 
 def copy_up(view: RootView, path: str, target: str) -> None:
-    """Copy the tree at ``path`` of an image into the empty directory ``target``; nothing when the image has none there."""
+    """Copy the tree at ``path`` of an image into the empty directory ``target``.
+
+    Nothing when the image has none there.
+    """
     source = view.open_merged(path)
     if not source:
         return
@@ -45,7 +49,7 @@ def _copy(source: Sequence[int], place: int, left: list[int], depth: int) -> Non
         if left[0] < 0:
             raise Exhausted("fill volume", "", f"the image has more than {MAX_ENTRIES} files there")
         if stat.S_ISDIR(status.st_mode):
-            _copy_directory(source, name, place, status, left, depth)  # noqa: PLR0913 - one recursion
+            _copy_directory(source, name, place, status, left, depth)
         elif stat.S_ISREG(status.st_mode):
             _copy_file(parent, name, place, status)
         elif stat.S_ISLNK(status.st_mode):
@@ -53,7 +57,7 @@ def _copy(source: Sequence[int], place: int, left: list[int], depth: int) -> Non
             _own(place, name, status)
 
 
-def _copy_directory(  # noqa: PLR0913 - one recursion
+def _copy_directory(  # noqa: PLR0917 - one recursion
     source: Sequence[int], name: str, place: int, status: os.stat_result, left: list[int], depth: int
 ) -> None:
     os.mkdir(name, 0o700, dir_fd=place)

@@ -5,7 +5,8 @@
         session = box.start(Attach())
         code = session.wait()
 
-An engine has no daemon: it is this process, the store on disk, and one keeper per running container. It is not thread-safe;
+An engine has no daemon: it is this process, the store on disk, and one keeper per running container. It is
+not thread-safe;
 use one per thread. Opening it repairs what killed processes left behind (``recover``).
 """
 
@@ -26,15 +27,16 @@ if TYPE_CHECKING:
 class Engine:
     """Containers and images of one store; a context manager.
 
-    ``paths``: where the store is (default: the user's own). ``progress`` hears of transfers. ``recover=False`` leaves
+    ``paths``: where the store is (default: the user's own). ``progress`` hears of transfers.
+    ``recover=False`` leaves
     repair to somebody else (readers that must not write).
     """
 
     def __init__(
         self, paths: StorePaths | None = None, *, progress: Progress | None = None, recover: bool = True
     ) -> None:
-        from casemate.store.paths import default_paths
-        from casemate.store.store import Store
+        from casemate.store.paths import default_paths  # noqa: PLC0415 - loaded when it is needed
+        from casemate.store.store import Store  # noqa: PLC0415 - loaded when it is needed
 
         self.progress = progress
         self.store: Store = Store.open(paths or default_paths())
@@ -59,7 +61,7 @@ class Engine:
     def containers(self) -> Containers:
         """The containers of this store: create, get, list."""
         if self._containers is None:
-            from casemate.engine.containers import Containers
+            from casemate.engine.containers import Containers  # noqa: PLC0415 - loaded when it is needed
 
             self._containers = Containers(self)
         return self._containers
@@ -68,7 +70,7 @@ class Engine:
     def images(self) -> Images:
         """The images of this store: pull, get, list, remove, tag, load, save, inspect, bootstrap."""
         if self._images is None:
-            from casemate.engine.images import Images
+            from casemate.engine.images import Images  # noqa: PLC0415 - loaded when it is needed
 
             self._images = Images(self)
         return self._images
@@ -76,8 +78,9 @@ class Engine:
     def recover(self) -> list[str]:
         """Settle containers that ended unseen and remove what killed processes left; return what was done.
 
-        Idempotent, cheap when there is nothing to do (one query), and safe beside any number of other engines.
+        Idempotent, cheap when there is nothing to do (one query), and safe beside any number of other
+        engines.
         """
-        from casemate.engine.recover import recover
+        from casemate.engine.recover import recover  # noqa: PLC0415 - loaded when it is needed
 
         return recover(self.store)

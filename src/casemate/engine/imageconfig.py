@@ -1,7 +1,8 @@
-"""What the engine needs to know of an image's configuration, parsed strictly once and kept as a small file of our own.
+"""What the engine must know of an image's configuration: parsed strictly once, kept in a small file of ours.
 
-The strict parser reads bytes of strangers and is thorough; a container's start reads what the parser made of them. The file is a cache: it
-may vanish at any time, and it is only ever written from a configuration whose digest was verified.
+The strict parser reads bytes of strangers and is thorough; a container's start reads what the parser made of
+them. The file is a cache: it may vanish at any time, and it is only ever written from a configuration whose
+digest was verified.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ MAX_CONFIG_BYTES = 4 << 20
 
 
 def load_config(store: Store, config_digest: str) -> dict[str, Any]:
-    """Entrypoint, cmd, env, user, workdir, volumes, labels, stop_signal, ports, healthcheck, platform of one image.
+    """Entrypoint, cmd, env, user, workdir, volumes, labels, stop signal, ports and healthcheck of one image.
 
     Raises: NotFound, Corrupt, Invalid.
     """

@@ -5,7 +5,6 @@ from __future__ import annotations
 from casemate.engine.imageconfig import load_config
 from casemate.errors import Conflict, Invalid, NotFound
 from casemate.oci.reference import parse_reference
-from casemate.store.images import ImageRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
 
     from casemate.core.transport import ImageSource
     from casemate.engine.engine import Engine
+    from casemate.store.images import ImageRecord
     from casemate.store.store import Store
 
 MIN_ID = 4
@@ -22,7 +22,8 @@ MIN_ID = 4
 class Image:
     """One image: the manifest behind one or more names.
 
-    ``id`` is the digest of the configuration (docker's image id), ``digest`` of the manifest, ``names`` the canonical references that
+    ``id`` is the digest of the configuration (docker's image id), ``digest`` of the manifest, ``names`` the
+    canonical references that
     mean it.
     """
 
@@ -37,7 +38,10 @@ class Image:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What the engine knows of the configuration: entrypoint, cmd, env, user, workdir, volumes, labels, ..."""
+        """What the engine knows of the configuration.
+
+        Entrypoint, cmd, env, user, workdir, volumes, labels, ...
+        """
         return load_config(self._store, self.record.config_digest)
 
     def inspect(self) -> dict[str, Any]:
@@ -47,7 +51,10 @@ class Image:
         return inspect_image(self._store, self)
 
     def summary(self) -> list[dict[str, str]]:
-        """Docker's ``images`` rows, one a name: Repository, Tag, Digest, ID, CreatedSince, CreatedAt, Size, ..."""
+        """Docker's ``images`` rows, one a name.
+
+        Repository, Tag, Digest, ID, CreatedSince, CreatedAt, Size, ...
+        """
         from casemate.engine.show.image import summarize_image  # noqa: PLC0415 - each verb loads what it needs
 
         return summarize_image(self._store, self)
@@ -67,7 +74,7 @@ class Images:
         self._store = engine.store
 
     def ensure(self, reference: str, pull: str, *, platform: str | None = None) -> ImageRecord:
-        """The record of an image that is to be run, pulled if ``pull`` ("missing", "always", "never") says so.
+        """The record of an image that is to be run, pulled if ``pull`` (missing, always, never) says so.
 
         Raises: NotFound (pull "never"), Invalid, and whatever a pull raises.
         """
@@ -85,7 +92,10 @@ class Images:
         return self.pull(reference, platform=platform).record
 
     def find(self, reference: str) -> ImageRecord | None:
-        """The record that a name, an id or the start of one means; None when there is none. Raises: Conflict (ambiguous)."""
+        """The record that a name, an id or the start of one means; None when there is none.
+
+        Raises: Conflict (ambiguous).
+        """
         try:
             canonical = parse_reference(reference).canonical()
         except Invalid:
@@ -112,7 +122,10 @@ class Images:
         return self._image(found)
 
     def list(self, *, filters: Mapping[str, Sequence[str]] | None = None) -> list[Image]:
-        """Every image, newest first. ``filters``: reference, label, dangling, before, since. Raises: Invalid."""
+        """Every image, newest first.
+
+        ``filters``: reference, label, dangling, before, since. Raises: Invalid.
+        """
         grouped: dict[str, list[ImageRecord]] = {}
         for record in self._store.images.list():
             grouped.setdefault(record.manifest_digest, []).append(record)
@@ -137,9 +150,12 @@ class Images:
         return self._image(record)
 
     def remove(self, reference: str, *, force: bool = False) -> Sequence[dict[str, str]]:
-        """Remove a name and, with the last one, the image; docker's list of {"Untagged": ...} / {"Deleted": ...}.
+        """Remove a name and, with the last one, the image; docker's list of {"Untagged": ...} / {"Deleted".
 
-        Raises: Conflict when a container uses it and not ``force``, or an id has several names and not ``force``.
+        ...}.
+
+        Raises: Conflict when a container uses it and not ``force``, or an id has several names and not
+        ``force``.
         """
         image = self.get(reference)
         by_name = image.record.name if _is_name(reference, image) else ""
@@ -165,7 +181,7 @@ class Images:
             done += self._delete(image)
         return done
 
-    def _delete(self, image: Image) -> list[dict[str, str]]:
+    def _delete(self, image: Image) -> Sequence[dict[str, str]]:
         """Collect what nothing reaches any more."""
         from casemate.engine.imageconfig import forget_config  # noqa: PLC0415 - only here
 
@@ -180,7 +196,9 @@ class Images:
         return [row.id for row in self._store.containers.list() if row.image_digest == image.digest]
 
     def load(self, source: str | int) -> Sequence[Image]:
-        """Images of a docker-archive, oci-archive or oci layout (path, or an open descriptor), with the names in it.
+        """Images of a docker-archive, oci-archive or oci layout (path.
+
+        Or an open descriptor), with the names in it.
 
         Raises: Invalid, Corrupt, Exhausted, Denied.
         """
@@ -197,7 +215,10 @@ class Images:
         *,
         format: str = "docker-archive",  # noqa: A002 - docker's word
     ) -> None:
-        """Write images to one archive (path or descriptor): docker-archive or oci-archive. Raises: NotFound, Invalid."""
+        """Write images to one archive (path or descriptor): docker-archive or oci-archive.
+
+        Raises: NotFound, Invalid.
+        """
         from casemate.engine.transfer import save_images  # noqa: PLC0415 - each verb loads what it needs
 
         save_images(

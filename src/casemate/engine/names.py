@@ -6,22 +6,25 @@ import os
 
 from casemate.errors import Invalid
 
-MAX_NAME = 128
-_ADJECTIVES = (
-    "able amber bold brave brisk calm clear clever coral crisp eager early easy fair fine firm fond free fresh gentle glad "
-    "golden grand green happy hardy honest humble ivory jolly keen kind light lively loyal lucid lucky mellow merry mild "
-    "modest neat nimble noble open patient placid plain polite proud quick quiet rapid ready rosy sage serene sharp silent "
-    "silver simple sleek smart smooth snug solid steady still stout sunny sure swift tidy tranquil true trusty upbeat vivid "
-    "warm wise witty young zesty"
-)
-_SURNAMES = (
-    "abel agnesi ampere archimedes babbage banach bell bohr bolt boole borg brahe cantor carson cauchy cerf church clarke "
-    "codd cori curie darwin dijkstra dirac easley edison engelbart erdos euclid euler faraday fermat feynman franklin "
-    "galileo galois gauss germain goldberg goodall hamilton hawking hertz hilbert hodgkin hopper hypatia jang kepler khorana "
-    "kilby knuth kowalevski lamport leakey leavitt lederman liskov lovelace lumiere maxwell mayer mccarthy mcclintock meitner "
-    "mendel mirzakhani morse napier newton nobel noether pascal pasteur payne perlman planck ramanujan ritchie rubin "
-    "sammet shannon stallman swartz tesla thompson torvalds turing villani volta wiles wilson wozniak wright yonath"
-)
+MIN_NAME, MAX_NAME = 2, 128
+_ADJECTIVES = """
+    able amber bold brave brisk calm clear clever coral crisp eager early easy fair fine firm fond
+    free fresh gentle glad golden grand green happy hardy honest humble ivory jolly keen kind light
+    lively loyal lucid lucky mellow merry mild modest neat nimble noble open patient placid plain
+    polite proud quick quiet rapid ready rosy sage serene sharp silent silver simple sleek smart
+    smooth snug solid steady still stout sunny sure swift tidy tranquil true trusty upbeat vivid
+    warm wise witty young zesty
+"""
+_SURNAMES = """
+    abel agnesi ampere archimedes babbage banach bell bohr bolt boole borg brahe cantor carson
+    cauchy cerf church clarke codd cori curie darwin dijkstra dirac easley edison engelbart erdos
+    euclid euler faraday fermat feynman franklin galileo galois gauss germain goldberg goodall
+    hamilton hawking hertz hilbert hodgkin hopper hypatia jang kepler khorana kilby knuth kowalevski
+    lamport leakey leavitt lederman liskov lovelace lumiere maxwell mayer mccarthy mcclintock
+    meitner mendel mirzakhani morse napier newton nobel noether pascal pasteur payne perlman planck
+    ramanujan ritchie rubin sammet shannon stallman swartz tesla thompson torvalds turing villani
+    volta wiles wilson wozniak wright yonath
+"""
 
 
 def new_id() -> str:
@@ -45,15 +48,15 @@ def check_name(name: str) -> str:
 
     Raises: Invalid. (The names become no paths, but people paste them into paths.)
     """
-    plain = name[1:] if name.startswith("/") else name
+    plain = name.removeprefix("/")
     body = plain.replace("_", "a").replace(".", "a").replace("-", "a")
     if (
-        len(plain) < 2
+        len(plain) < MIN_NAME
         or len(plain) > MAX_NAME
         or not body.isalnum()
         or not body.isascii()
         or not plain[0].isalnum()
-    ):  # noqa: PLR2004 - two is docker's minimum
+    ):
         raise Invalid(
             "name container",
             repr(name[:MAX_NAME]),

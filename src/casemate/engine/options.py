@@ -1,7 +1,9 @@
 """What a caller may ask of a container: plain values, no behaviour.
 
-Every option has docker's meaning and docker's default unless its line says otherwise. Values are already parsed: sizes are
-bytes, durations seconds, lists are lists. Nothing here is checked against an image or a host; that is done by ``create``.
+Every option has docker's meaning and docker's default unless its line says otherwise. Values are already
+parsed: sizes are
+bytes, durations seconds, lists are lists. Nothing here is checked against an image or a host; that is done by
+``create``.
 """
 
 from __future__ import annotations
@@ -13,9 +15,12 @@ if TYPE_CHECKING:
 
 
 class Record:
-    """A value with named, defaulted fields that turns into JSON and back; only what differs from the default is kept."""
+    """A value with named, defaulted fields that turns into JSON and back.
 
-    __slots__ = ()
+    Only what differs from the default is kept.
+    """
+
+    __slots__: tuple[str, ...] = ()
 
     def __init__(self, **given: Any) -> None:
         names = self.__slots__
@@ -31,7 +36,7 @@ class Record:
 
     def changed(self) -> dict[str, Any]:
         """Fields that differ from their default, as JSON values."""
-        found = {}
+        found: dict[str, Any] = {}
         for name in self.__slots__:
             value = getattr(self, name)
             if value != self.default(name):
@@ -58,8 +63,10 @@ class TmpfsOption(Record):
 class MountOption(Record):
     """One ``-v`` or ``--mount``.
 
-    ``kind`` is bind, volume or tmpfs. ``create_source``: a missing bind source is made (what ``-v`` does and ``--mount`` refuses).
-    ``options``: further words, such as ``nosuid``, ``noexec``, ``noidmap``, ``size=64m`` (tmpfs), ``nocopy`` (volume).
+    ``kind`` is bind, volume or tmpfs. ``create_source``: a missing bind source is made (what ``-v`` does and
+    ``--mount`` refuses).
+    ``options``: further words, such as ``nosuid``, ``noexec``, ``noidmap``, ``size=64m`` (tmpfs), ``nocopy``
+    (volume).
     """
 
     __slots__ = ("create_source", "kind", "options", "read_only", "source", "target")
@@ -76,12 +83,16 @@ class MountOption(Record):
 
 
 _LISTS = frozenset(
-    "cap_add cap_drop devices dns dns_options dns_search env env_files extra_hosts groups mounts relax security_opt tmpfs".split()
-)
+    (
+        "cap_add", "cap_drop", "devices", "dns", "dns_options", "dns_search", "env", "env_files",
+        "extra_hosts", "groups", "mounts", "relax", "security_opt", "tmpfs",
+    )
+)  # fmt: skip
 _DICTS = frozenset(("annotations", "labels", "sysctls", "ulimits"))
 _DEFAULTS: dict[str, Any] = {
     **dict.fromkeys(
-        "auto_remove detach init interactive privileged publish_all read_only tty".split(), False
+        ["auto_remove", "detach", "init", "interactive", "privileged", "publish_all", "read_only", "tty"],
+        False,
     ),
     "network": "none",
     "userns": "auto",
@@ -91,15 +102,20 @@ _DEFAULTS: dict[str, Any] = {
 
 
 class ContainerOptions(Record):
-    """Everything ``create`` can be asked for; all keyword arguments, all optional (None: the default profile decides)."""
+    """Everything ``create`` can be asked for: keyword arguments, all optional.
+
+    None leaves the decision to the default profile.
+    """
 
     __slots__ = (
-        "annotations", "argv", "auto_remove", "cap_add", "cap_drop", "cidfile", "cpu_shares", "cpus", "cpuset_cpus", "detach",
-        "devices", "dns", "dns_options", "dns_search", "domainname", "entrypoint", "env", "env_files", "extra_hosts", "groups",
-        "hostname", "init", "interactive", "labels", "log_files", "log_max_bytes", "memory_bytes", "memory_reservation_bytes",
-        "memory_swap_bytes", "mounts", "name", "network", "oom_score_adj", "pids_limit", "platform", "privileged", "publish_all",
-        "pull", "read_only", "relax", "restart", "rootfs", "security_opt", "shm_size_bytes", "stop_signal", "stop_timeout_s",
-        "sysctls", "tmpfs", "tty", "ulimits", "user", "userns", "workdir",
+        "annotations", "argv", "auto_remove", "cap_add", "cap_drop", "cidfile", "cpu_shares",
+        "cpus", "cpuset_cpus", "detach", "devices", "dns", "dns_options", "dns_search",
+        "domainname", "entrypoint", "env", "env_files", "extra_hosts", "groups", "hostname", "init",
+        "interactive", "labels", "log_files", "log_max_bytes", "memory_bytes",
+        "memory_reservation_bytes", "memory_swap_bytes", "mounts", "name", "network",
+        "oom_score_adj", "pids_limit", "platform", "privileged", "publish_all", "pull", "read_only",
+        "relax", "restart", "rootfs", "security_opt", "shm_size_bytes", "stop_signal",
+        "stop_timeout_s", "sysctls", "tmpfs", "tty", "ulimits", "user", "userns", "workdir",
     )  # fmt: skip
     annotations: dict[str, str]
     argv: list[str] | None
@@ -167,7 +183,10 @@ class ContainerOptions(Record):
     """name -> [soft, hard]; -1 unlimited."""
     user: str | None
     userns: str
-    """``auto`` (an own range of ids), ``host`` (no user namespace) or ``keep-id`` (rootless: the caller keeps its own id)."""
+    """``auto`` (an own range of ids), ``host`` (no user namespace) or ``keep-id`` (rootless.
+
+    The caller keeps its own id).
+    """
     workdir: str | None
 
     def default(self, name: str) -> Any:
@@ -188,7 +207,10 @@ def options_from(document: dict[str, Any]) -> ContainerOptions:
 
 
 class ExecOptions(Record):
-    """What ``Container.exec`` may be asked for. ``detach``: the process outlives the caller, its output goes nowhere."""
+    """What ``Container.exec`` may be asked for.
+
+    ``detach``: the process outlives the caller, its output goes nowhere.
+    """
 
     __slots__ = ("detach", "env", "env_files", "interactive", "privileged", "tty", "user", "workdir")
     detach: bool
@@ -210,8 +232,10 @@ class ExecOptions(Record):
 class Attach:
     """Where the caller's ends of a container's standard streams are.
 
-    Output is written by the container's keeper straight to ``stdout_fd`` and ``stderr_fd`` (borrowed; None: not wanted; with a
-    terminal everything goes to ``stdout_fd``). ``stdin``: whether ``Session.stdin_fd`` is wanted. ``rows``/``columns``: size of a terminal at start.
+    Output is written by the container's keeper straight to ``stdout_fd`` and ``stderr_fd`` (borrowed; None:
+    not wanted; with a
+    terminal everything goes to ``stdout_fd``). ``stdin``: whether ``Session.stdin_fd`` is wanted.
+    ``rows``/``columns``: size of a terminal at start.
     """
 
     __slots__ = ("columns", "rows", "stderr_fd", "stdin", "stdout_fd")

@@ -1,8 +1,13 @@
-"""Repair after killed processes: what is half-made is removed, what ended unseen is settled, what runs is left alone.
+"""Repair after killed processes.
 
-The cheap part runs at every opening and is one query when nothing is wrong: only rows in a state for which somebody alive should be
-responsible are looked at, and for each of them the lock says whether somebody is. The thorough part runs once a boot (after a power cut the
-last transactions may be missing, never the other way round): directories and ranges without a row are removed.
+What is half-made is removed, what ended unseen is settled, what runs is left alone.
+
+The cheap part runs at every opening and is one query when nothing is wrong: only rows in a state for which
+somebody alive should be
+responsible are looked at, and for each of them the lock says whether somebody is. The thorough part runs once
+a boot (after a power cut the
+last transactions may be missing, never the other way round): directories and ranges without a row are
+removed.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
     from casemate.store.store import Store
 
 _MARK = "swept"
+_ID_LENGTH = 64
 
 
 def recover(store: Store) -> list[str]:
@@ -46,7 +52,10 @@ def recover(store: Store) -> list[str]:
 
 
 def _adopt(store: Store, row: ContainerRow) -> list[str]:
-    """Whoever started this was killed after its keeper had taken over: record the process that the keeper wrote down."""
+    """Whoever started this was killed after its keeper had taken over.
+
+    Record the process that the keeper wrote down.
+    """
     from casemate.kernel.procfs import boot_id, parent_pid, start_time  # noqa: PLC0415 - hardly ever
 
     pid = read_pid(store.paths, row.id)
@@ -96,7 +105,10 @@ def _sweep_once_a_boot(store: Store) -> list[str]:
 
 
 def sweep(store: Store) -> list[str]:
-    """Remove directories, roots and ranges that no row accounts for. Safe beside others: rows are written first and deleted last."""
+    """Remove directories, roots and ranges that no row accounts for.
+
+    Safe beside others: rows are written first and deleted last.
+    """
     from casemate.engine.life.trees import remove_tree  # noqa: PLC0415 - once a boot
 
     done = []
@@ -117,7 +129,9 @@ def sweep(store: Store) -> list[str]:
 def _names(directory: str) -> set[str]:
     try:
         return {
-            name for name in os.listdir(directory) if len(name) == 64 and not name.strip("0123456789abcdef")
-        }  # noqa: PLR2004 - an id
+            name
+            for name in os.listdir(directory)
+            if len(name) == _ID_LENGTH and not name.strip("0123456789abcdef")
+        }
     except FileNotFoundError:
         return set()

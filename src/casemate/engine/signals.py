@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import _signal
-
 from casemate.errors import Invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+else:
+    import _signal  # the C module: `signal` turns every name into an enum first
 
 _REALTIME_MIN, _REALTIME_MAX = 34, 64
 _NUMBERS = {

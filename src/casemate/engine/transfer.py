@@ -1,7 +1,9 @@
 """Images on their way in and out: pull, load, save.
 
-One order for everything that comes in: lease, content, layers unpacked as they land, then the name. Killed at any moment, what is here
-is either reachable by a name or goes with the next collection; the next pull resumes at the byte where this one stopped.
+One order for everything that comes in: lease, content, layers unpacked as they land, then the name. Killed at
+any moment, what is here
+is either reachable by a name or goes with the next collection; the next pull resumes at the byte where this
+one stopped.
 """
 
 from __future__ import annotations
@@ -79,7 +81,10 @@ class _Unpacker:
 def pull_image(
     store: Store, reference: str, *, platform: str | None, progress: Progress | None
 ) -> ImageRecord:
-    """Fetch and unpack ``reference`` (or ``oci:...``, ``docker-archive:...``) and name it. Raises: what fetching raises."""
+    """Fetch and unpack ``reference`` (or ``oci:...``, ``docker-archive:...``) and name it.
+
+    Raises: what fetching raises.
+    """
     from casemate.registry.open import open_source  # noqa: PLC0415 - urllib3 is not needed to load an archive
 
     name = None if _is_other_transport(reference) else parse_reference(reference)
@@ -105,7 +110,7 @@ def _nameless(fetched: FetchedImage) -> str:
     return f"localhost/loaded@{fetched.manifest_digest}"
 
 
-def _named(  # noqa: PLR0913 - one operation
+def _named(
     store: Store,
     source: ImageSource,
     names: Sequence[str],
@@ -122,7 +127,7 @@ def _named(  # noqa: PLR0913 - one operation
     return record
 
 
-def _bring_in(  # noqa: PLR0913 - one operation
+def _bring_in(
     store: Store,
     source: ImageSource,
     lease: Lease,
@@ -158,26 +163,34 @@ def _bring_in(  # noqa: PLR0913 - one operation
 
 def _time_ns(text: str) -> int:
     """Nanoseconds since 1970 of an RFC 3339 time; 0 for none or nonsense (it is only shown)."""
-    import datetime  # noqa: PLC0415 - only while an image comes in
+    import datetime as dt  # noqa: PLC0415 - only while an image comes in
 
     try:
-        moment = datetime.datetime.fromisoformat(text)
+        moment = dt.datetime.fromisoformat(text)
     except ValueError:
         return 0
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
+        moment = moment.replace(tzinfo=dt.UTC)
     return max(0, int(moment.timestamp() * 10**9))
 
 
 def adopt_image(store: Store, source: ImageSource, name: str, *, progress: Progress | None) -> ImageRecord:
-    """The image that ``source`` holds, brought in and called ``name``. Raises: what fetching and unpacking raise."""
-    record = _named(store, source, [parse_reference(name).canonical()], what=name, platform=None, progress=progress)
+    """The image that ``source`` holds, brought in and called ``name``.
+
+    Raises: what fetching and unpacking raise.
+    """
+    record = _named(
+        store, source, [parse_reference(name).canonical()], what=name, platform=None, progress=progress
+    )
     store.snapshots.settle()
     return record
 
 
 def load_images(store: Store, source: str | int, *, progress: Progress | None) -> list[ImageRecord]:
-    """Every image of an archive, under the names that it gives them. Raises: Invalid, Corrupt, Exhausted, Denied."""
+    """Every image of an archive, under the names that it gives them.
+
+    Raises: Invalid, Corrupt, Exhausted, Denied.
+    """
     import os  # noqa: PLC0415 - beside its only use
 
     from casemate.registry.open import Archive, open_source  # noqa: PLC0415 - each verb loads what it needs
@@ -203,7 +216,10 @@ def load_images(store: Store, source: str | int, *, progress: Progress | None) -
 
 
 def save_images(store: Store, images: Sequence[tuple[str, Image]], target: str | int, *, form: str) -> None:
-    """Write images into one archive; each keeps the name by which it was asked for. Raises: NotFound, Invalid, Denied."""
+    """Write images into one archive; each keeps the name by which it was asked for.
+
+    Raises: NotFound, Invalid, Denied.
+    """
     from casemate.registry.open import open_sink  # noqa: PLC0415 - each verb loads what it needs
     from casemate.registry.push import push_image  # noqa: PLC0415 - as above
 

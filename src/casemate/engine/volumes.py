@@ -1,6 +1,7 @@
 """Volumes: directories of ours, owned on disk by the store's own id range and seen through id-mapped mounts.
 
-A named volume lives until it is removed by name, an anonymous one as long as its container (with ``rm -v`` or ``--rm``).
+A named volume lives until it is removed by name, an anonymous one as long as its container (with ``rm -v`` or
+``--rm``).
 """
 
 from __future__ import annotations
@@ -63,14 +64,17 @@ def _check_bind(mount: dict[str, Any]) -> None:
 
 
 def _make_volume(store: Store, name: str) -> bool:
-    """Make the volume; True when it is new. Half-made ones of a killed process have no ``_data`` and are made again."""
+    """Make the volume; True when it is new.
+
+    Half-made ones of a killed process have no ``_data`` and are made again.
+    """
     path = volume_path(store, name)
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     try:
         os.mkdir(path, 0o755)
     except FileExistsError:
         return False
-    os.chmod(path, 0o755)
+    os.chmod(path, 0o755)  # noqa: S103 - its parent directory is private
     if os.geteuid() == 0:
         os.chown(path, STORE_BASE, STORE_BASE)
     return True

@@ -1,4 +1,7 @@
-"""The one place that knows concrete classes: a name, and the "module:factory" behind it, imported when it is first used."""
+"""The one place that knows concrete classes: a name.
+
+And the "module:factory" behind it, imported when it is first used.
+"""
 
 from __future__ import annotations
 

@@ -40,11 +40,17 @@ _NO_IMAGE: dict[str, Any] = {
 
 
 def create_container(
-    store: Store, options: ContainerOptions, *, image: ImageRecord | None, image_name: str, to_start: bool = False
+    store: Store,
+    options: ContainerOptions,
+    *,
+    image: ImageRecord | None,
+    image_name: str,
+    to_start: bool = False,
 ) -> tuple[ContainerRow, Fd | None]:
     """The row of a new container. Raises: Invalid, AlreadyExists, Exhausted; nothing is left then.
 
-    Its state is "created"; with ``to_start`` still "creating", and the lock is returned: when its holder dies before
+    Its state is "created"; with ``to_start`` still "creating", and the lock is returned: when its holder dies
+    before
     the start, the next command removes the container.
     """
     record = _build_record(store, options, image, image_name)
@@ -151,7 +157,7 @@ def _insert(store: Store, row: ContainerRow, record: dict[str, Any], options: Co
             return
 
 
-def _make_parts(
+def _make_parts(  # noqa: PLR0917 - the parts of one step
     store: Store, row: ContainerRow, record: dict[str, Any], image: ImageRecord | None, undo: Undo
 ) -> None:
     """Range of ids, writable root, directory, volumes: each is found again from the row alone."""
@@ -172,7 +178,10 @@ def _make_parts(
 
 
 def needs_range(userns: str) -> bool:
-    """Whether a container gets a range of host ids of its own: always as root, unless it shares the host's ids."""
+    """Whether a container gets a range of host ids of its own.
+
+    Always as root, unless it shares the host's ids.
+    """
     return os.geteuid() == 0 and userns != "host"
 
 

@@ -1,4 +1,7 @@
-"""Running another program in a running container: same user rules, same wall, same code as the first program."""
+"""Running another program in a running container.
+
+Same user rules, same wall, same code as the first program.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from casemate.store.store import Store
 
 
-def exec_in_container(
+def exec_in_container(  # noqa: PLR0917 - the public verb, one caller
     store: Store, row: ContainerRow, argv: Sequence[str], options: ExecOptions, attach: Attach | None
 ) -> Session:
     """Start ``argv`` inside; the session of its caller.
@@ -67,7 +70,10 @@ def exec_in_container(
 
 
 def running_process(store: Store, row: ContainerRow, doing: str, *, paused: bool = False) -> Fd:
-    """A descriptor of the running program. Raises: Conflict when it does not run, or is paused and ``paused`` is False."""
+    """A descriptor of the running program.
+
+    Raises: Conflict when it does not run, or is paused and ``paused`` is False.
+    """
     present = present_state(store.paths, row)
     if present.status == "paused" and not paused:
         raise Conflict(doing, row.name, "container is paused", hint=f"casemate unpause {row.name}")

@@ -1,6 +1,7 @@
 """The end of a container: its exit written into its row, and everything that belonged to it removed.
 
-Every step is idempotent, and the row goes last: whoever dies half-way leaves a row that says what is to be done again.
+Every step is idempotent, and the row goes last: whoever dies half-way leaves a row that says what is to be
+done again.
 """
 
 from __future__ import annotations
@@ -25,12 +26,18 @@ _WAIT_FOR_KEEPER_S = 5.0
 
 
 def cgroup_path(container_id: str) -> str:
-    """Where a container's control group is: below the root as root, below what is delegated to us as a user."""
+    """Where a container's control group is.
+
+    Below the root as root, below what is delegated to us as a user.
+    """
     return f"/casemate/{container_id}" if os.geteuid() == 0 else f"casemate/{container_id}"
 
 
 def settle(store: Store, row: ContainerRow) -> ContainerRow:
-    """Write into the row how the program ended. The caller holds the lock, so nobody alive is responsible any more."""
+    """Write into the row how the program ended.
+
+    The caller holds the lock, so nobody alive is responsible any more.
+    """
     present = read_exit(store.paths, row.id) or present_state(store.paths, row, is_ours=True)
     if row.state == "starting" and not row.pid and present.status != "exited":
         row.state = "exited" if row.finished_ns else "created"  # the start never reached the program
@@ -51,7 +58,10 @@ def settle(store: Store, row: ContainerRow) -> ContainerRow:
 
 
 def finish(store: Store, container_id: str, *, timeout_s: float = _WAIT_FOR_KEEPER_S) -> None:
-    """After the program's end: settle the row, or remove an auto-remove container. Somebody else doing it is success."""
+    """After the program's end: settle the row, or remove an auto-remove container.
+
+    Somebody else doing it is success.
+    """
     held = locks.find_free(store.paths, container_id, timeout_s=timeout_s)
     if held is None:
         return
@@ -114,7 +124,8 @@ def _remove_volumes(store: Store, row: ContainerRow) -> None:
 def wait_for_end(store: Store, container_id: str) -> int:
     """Block until the program has ended and its keeper has written everything; its exit code.
 
-    The keeper holds the container's lock, so that waiting for its end is one blocking flock(2). A container that was removed
+    The keeper holds the container's lock, so that waiting for its end is one blocking flock(2). A container
+    that was removed
     meanwhile left its code in the lock's file.
     """
     row = store.containers.get(container_id)

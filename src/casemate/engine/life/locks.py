@@ -1,7 +1,11 @@
-"""One lock a container: whoever works on it, or keeps it while it runs, holds the flock on its file in the run directory.
+"""One lock a container: whoever works on it.
 
-The descriptor is handed to the keepers when a container starts, so that *held* means: somebody alive is responsible. The file is
-removed by whoever removes the container, holding the lock; its last words are the exit code, for those who wait.
+Or keeps it while it runs, holds the flock on its file in the run directory.
+
+The descriptor is handed to the keepers when a container starts, so that *held* means: somebody alive is
+responsible. The file is
+removed by whoever removes the container, holding the lock; its last words are the exit code, for those who
+wait.
 """
 
 from __future__ import annotations
@@ -28,7 +32,10 @@ def lock_path(paths: StorePaths, container_id: str) -> str:
 def acquire(
     paths: StorePaths, container_id: str, *, timeout_s: float = 0.0, doing: str = "lock container"
 ) -> Fd:
-    """The container's lock, held. Raises: Conflict when somebody else holds it for longer than ``timeout_s``."""
+    """The container's lock, held.
+
+    Raises: Conflict when somebody else holds it for longer than ``timeout_s``.
+    """
     held = find_free(paths, container_id, timeout_s=timeout_s)
     if held is None:
         raise Conflict(doing, container_id[:12], "it is running, or another command is working on it")
@@ -72,7 +79,10 @@ def open_for_wait(paths: StorePaths, container_id: str) -> Fd | None:
 
 
 def begin(paths: StorePaths, container_id: str) -> Fd:
-    """The held lock of a container that has no row yet. Its name says so: a file of that name without a holder is litter."""
+    """The held lock of a container that has no row yet.
+
+    Its name says so: a file of that name without a holder is litter.
+    """
     found = _open(lock_path(paths, container_id) + BEGUN)
     try_lock(found.fileno())
     return found
@@ -81,7 +91,8 @@ def begin(paths: StorePaths, container_id: str) -> Fd:
 def publish(paths: StorePaths, container_id: str) -> None:
     """Give a lock that was begun its name: the row exists now.
 
-    Between the two the row says "creating" and its lock is not found: ``is_held`` and ``find_free`` look for both names.
+    Between the two the row says "creating" and its lock is not found: ``is_held`` and ``find_free`` look for
+    both names.
     """
     path = lock_path(paths, container_id)
     os.rename(path + BEGUN, path)
@@ -120,7 +131,7 @@ def remove_litter(path: str) -> bool:
 
 
 def leave_exit_code(lock_fd: int, exit_code: int) -> None:
-    """Write the exit code into the held lock's file, for those who wait on a container that is being removed."""
+    """Write the exit code into the held lock's file, for those who wait while the container is removed."""
     os.pwrite(lock_fd, b"%d\n" % exit_code, 0)
 
 

@@ -1,6 +1,9 @@
-"""Reading a container's log: raw bytes in ``log``, and in ``log.index`` when and on which stream they were written.
+"""Reading a container's log: raw bytes in ``log``.
 
-The keeper appends to both and rotates them together (``log.1``, ``log.index.1``, ...). Data after the last index record was written by a
+And in ``log.index`` when and on which stream they were written.
+
+The keeper appends to both and rotates them together (``log.1``, ``log.index.1``, ...). Data after the last
+index record was written by a
 keeper that was killed in between: it belongs to stream 1 at an unknown time.
 """
 
@@ -21,7 +24,10 @@ _POLL_S = 0.05
 
 
 class LogLine:
-    """One piece of output as it was written: ``time_ns`` since 1970 (0: unknown), ``stream`` 1 or 2, ``data`` (not always a whole line)."""
+    """One piece of output as it was written: ``time_ns`` since 1970 (0.
+
+    Unknown), ``stream`` 1 or 2, ``data`` (not always a whole line).
+    """
 
     __slots__ = ("data", "stream", "time_ns")
 
@@ -54,7 +60,10 @@ class _File:
                 os.close(fd)
 
     def iter_new(self, *, final: bool) -> Iterator[LogLine]:
-        """Pieces that were not yielded yet. ``final``: also bytes that have no record (their writer is gone)."""
+        """Pieces that were not yielded yet.
+
+        ``final``: also bytes that have no record (their writer is gone).
+        """
         while self.index_fd >= 0:
             data = os.pread(self.index_fd, _RECORD.size * 512, self.index_at)
             whole = len(data) - len(data) % _RECORD.size
@@ -85,7 +94,10 @@ def read_log(
     since_ns: int | None = None,
     until_ns: int | None = None,
 ) -> Iterator[LogLine]:
-    """Pieces of the log in ``directory``, oldest first; with ``follow`` until ``is_running`` says no or ``until_ns`` has passed."""
+    """Pieces of the log in ``directory``, oldest first.
+
+    With ``follow`` until ``is_running`` says no or ``until_ns`` has passed.
+    """
     pieces = _iter_all(directory, is_running, follow=follow, until_ns=until_ns, tail=tail)
     for piece in pieces:
         if since_ns is not None and piece.time_ns and piece.time_ns < since_ns:
@@ -169,7 +181,8 @@ def last_lines(pieces: list[LogLine], count: int) -> list[LogLine]:
         return []
     kept: list[LogLine] = []
     left = count + (not (pieces and pieces[-1].data.endswith(b"\n")))
-    # A line end closes the line before it, so the search is for the line end in front of the first line wanted.
+    # A line end closes the line before it, so the search is for the line end in front of the first line
+    # wanted.
     left += bool(pieces and pieces[-1].data.endswith(b"\n"))
     for piece in reversed(pieces):
         position = len(piece.data)

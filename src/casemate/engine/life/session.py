@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 class Session:
     """One attached program. Output needs no pumping: the keeper writes it to the caller's descriptors.
 
-    A context manager; leaving it detaches (the program goes on). ``pid`` is on the host. ``stdin`` is the writing end of
+    A context manager; leaving it detaches (the program goes on). ``pid`` is on the host. ``stdin`` is the
+    writing end of
     the program's input or the master side of its terminal, owned by the session.
     """
 
     __slots__ = ("_close", "_stdin", "_wait", "exit_code", "is_terminal", "pid", "start_time")
 
-    def __init__(  # noqa: PLR0913 - a plain value
+    def __init__(
         self,
         *,
         pid: int,
@@ -48,7 +49,9 @@ class Session:
         return None if self._stdin is None or self._stdin.closed else self._stdin.fileno()
 
     def wait(self) -> int:
-        """Block until the program has ended and its output has been written; return the exit code (128+n for a signal).
+        """Block until the program has ended and its output has been written.
+
+        Return the exit code (128+n for a signal).
 
         The first session of an auto-remove container also removes it.
         """

@@ -1,4 +1,8 @@
-"""Starting a container: user and files of the image, specification, control group, program, keeper - and all of it undone when one fails."""
+"""Starting a container.
+
+User and files of the image, specification, control group, program, keeper - and all of it undone when one
+fails.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +55,8 @@ def start_container(
 
     ``lock``: the held lock that ``create_container`` gave; closed in any case.
 
-    Raises: ProgramNotFound, NotExecutable, Conflict (running, or being removed), Invalid. A container that could not start is as before.
+    Raises: ProgramNotFound, NotExecutable, Conflict (running, or being removed), Invalid. A container that
+    could not start is as before.
     """
     held = lock or locks.find_free(store.paths, row.id, timeout_s=_WAIT_FOR_OTHERS_S)
     if held is None:
@@ -177,7 +182,10 @@ class _Start:
         )
 
     def launch(self, request: ContainerRequest, *, place: int, lock_fd: int) -> Running:
-        """Start the program under a keeper that holds the lock, writes log and exit record, and lets callers attach."""
+        """Start the program under a keeper that holds the lock, writes log and exit record.
+
+        And lets callers attach.
+        """
         pidfile = os.open("pid", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=place)
         with Fd(pidfile), _listen(self.store, self.row.id) as listen:
             request.keeper = KeeperOptions(
@@ -193,7 +201,10 @@ class _Start:
             return start_program(request)
 
     def exit_argv(self) -> list[str]:
-        """What the keeper runs at the end: nobody else removes a detached --rm container. An attached caller does it itself."""
+        """What the keeper runs at the end: nobody else removes a detached --rm container.
+
+        An attached caller does it itself.
+        """
         if not self.row.auto_remove or self.attach is not None:
             return []
         paths = self.store.paths
@@ -217,7 +228,7 @@ def _listen(store: Store, container_id: str) -> Fd:
         os.makedirs(directory, mode=0o700, exist_ok=True)
         fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     with Fd(fd) as place:
-        try:
+        try:  # noqa: SIM105 - contextlib costs 1.5 ms
             os.unlink(container_id, dir_fd=place.fileno())
         except FileNotFoundError:
             pass

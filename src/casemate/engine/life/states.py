@@ -1,4 +1,7 @@
-"""What state a container is in: its row, its lock and its exit record, read together. Readers never wait and never write."""
+"""What state a container is in: its row, its lock and its exit record, read together.
+
+Readers never wait and never write.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ UNKNOWN_EXIT = 255
 
 
 class Present:
-    """The state at this moment. ``oom_killed``, ``finished_ns`` and ``exit_code`` mean something in state "exited"."""
+    """The state at this moment.
+
+    ``oom_killed``, ``finished_ns`` and ``exit_code`` mean something in state "exited".
+    """
 
     __slots__ = ("dropped", "exit_code", "finished_ns", "has_keeper", "oom_killed", "pid", "status")
 
@@ -115,7 +121,10 @@ def read_exit(paths: StorePaths, container_id: str) -> Present | None:
 
 
 def _was_oom_killed(collected: Mapping[str, bytes]) -> bool:
-    """Whether the kernel killed for memory inside: "oom_kill N" of memory.events (v2) or memory.oom_control (v1)."""
+    """Whether the kernel killed for memory inside.
+
+    "oom_kill N" of memory.events (v2) or memory.oom_control (v1).
+    """
     for data in collected.values():
         for line in data.splitlines():
             name, _, count = line.partition(b" ")

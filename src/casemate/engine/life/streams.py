@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class Streams:
     """Streams of one program under way; a context manager that closes what was not taken.
 
-    Input: without a caller the keeper holds the writing end, so that later callers can attach to it. A caller that is attached from
+    Input: without a caller the keeper holds the writing end, so that later callers can attach to it. A caller
+    that is attached from
     the start is the only writer: when it closes its end the program reads end-of-file.
     """
 
@@ -32,7 +33,8 @@ class Streams:
             reader, writer = os.pipe()
             self._reader, self._writer = Fd(reader), Fd(writer)
             stdin = reader
-        size = (attach.rows, attach.columns) if attach is not None and attach.rows and attach.columns else None
+        has_size = attach is not None and attach.rows > 0 and attach.columns > 0
+        size = (attach.rows, attach.columns) if attach is not None and has_size else None
         self.stdio = Stdio(
             tty=tty,
             stdin=stdin,
@@ -43,7 +45,10 @@ class Streams:
         )
 
     def take_stdin(self, runtimes: Fd | None) -> Fd | None:
-        """What the caller writes input to, now its own: our pipe, or what the runtime made (``runtimes``, a terminal's master)."""
+        """What the caller writes input to, now its own: our pipe.
+
+        Or what the runtime made (``runtimes``, a terminal's master).
+        """
         writer, self._writer = self._writer, None
         return writer or runtimes
 

@@ -1,4 +1,7 @@
-"""What the host offers one container: its ids, its root, its limits. The impure inputs of the specification."""
+"""What the host offers one container: its ids, its root, its limits.
+
+The impure inputs of the specification.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,10 @@ def id_map_of(store: Store, container_id: str, userns: str) -> IdMap | None:
 
 
 def _keep_id(id_map: IdMap) -> IdMap:
-    """The rootless map turned so that the caller's own id is the same number inside; the ids before it move down by one."""
+    """The rootless map turned so that the caller's own id is the same number inside.
+
+    The ids before it move down by one.
+    """
     from casemate.kernel.userns import IdMap, IdRange  # noqa: PLC0415 - only for keep-id
 
     def turn(ranges: tuple[IdRange, ...], own: int) -> list[IdRange]:

@@ -9,7 +9,10 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def remove_tree(path: str) -> None:
-    """Remove ``path`` and everything below; absent is success. Follows no link; works by descriptors, so that nothing can be moved away under it."""
+    """Remove ``path`` and everything below; absent is success.
+
+    Follows no link; works by descriptors, so that nothing can be moved away under it.
+    """
     parent = os.open(os.path.dirname(path), _DIRECTORY)
     try:
         _remove(parent, os.path.basename(path))

@@ -1,4 +1,7 @@
-"""Undoing what was done, in reverse order, unless it is kept: contextlib.ExitStack without its imports (1.5 ms)."""
+"""Undoing what was done, in reverse order, unless it is kept.
+
+Contextlib.ExitStack without its imports (1.5 ms).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ if TYPE_CHECKING:
 
 
 class Undo:
-    """A context manager that runs what was pushed when its block raises. A failing step becomes a note on the error."""
+    """A context manager that runs what was pushed when its block raises.
+
+    A failing step becomes a note on the error.
+    """
 
     __slots__ = ("_steps",)
 

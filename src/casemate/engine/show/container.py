@@ -22,7 +22,10 @@ _NO_IMAGE = "sha256:" + "0" * 64
 
 
 def inspect_container(store: Store, row: ContainerRow) -> dict[str, Any]:
-    """The document; "Casemate" holds what docker has no key for: the id range, the relaxations, what is not enforced."""
+    """The document; "Casemate" holds what docker has no key for.
+
+    The id range, the relaxations, what is not enforced.
+    """
     record: dict[str, Any] = loads(row.config, what="container record")
     options = options_from(record["options"])
     present = present_state(store.paths, row)
@@ -183,7 +186,7 @@ def _config(row: ContainerRow, record: dict[str, Any], options: ContainerOptions
         "OpenStdin": options.interactive,
         "StdinOnce": options.interactive and not options.detach,
         "Env": _merged_env(image["env"], record["env"]),
-        "Cmd": options.argv if options.argv else (None if options.entrypoint is not None else image["cmd"]),
+        "Cmd": options.argv or (None if options.entrypoint is not None else image["cmd"]),
         "Healthcheck": image["healthcheck"],
         "Image": row.image_name,
         "Volumes": {path: {} for path in image["volumes"]} or None,

@@ -12,11 +12,15 @@ if TYPE_CHECKING:
 
     from casemate.engine.containers import Container
 
+SHORTEST_ID = 4
 STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
 
 
 def matching(containers: Sequence[Container], filters: Mapping[str, Sequence[str]]) -> list[Container]:
-    """Those that every key accepts; within one key any value will do (labels: all). Raises: Invalid for an unknown key or value."""
+    """Those that every key accepts; within one key any value will do (labels: all).
+
+    Raises: Invalid for an unknown key or value.
+    """
     kept = list(containers)
     for key, values in filters.items():
         if key in {"before", "since"}:
@@ -66,10 +70,9 @@ def _ancestor(container: Container, value: str) -> bool:
     row = container.row
     image = loads(row.config)["image"]
     plain = value.removeprefix("sha256:")
-    return (
-        value in {row.image_name, row.image_name.partition(":")[0], row.image_digest}
-        or (len(plain) >= 4 and image["id"].removeprefix("sha256:").startswith(plain))  # noqa: PLR2004 - docker's shortest id
-    )
+    if len(plain) >= SHORTEST_ID and image["id"].removeprefix("sha256:").startswith(plain):
+        return True
+    return value in {row.image_name, row.image_name.partition(":")[0], row.image_digest}
 
 
 def _volume(container: Container, value: str) -> bool:
@@ -78,13 +81,29 @@ def _volume(container: Container, value: str) -> bool:
     )
 
 
+def _id(container: Container, value: str) -> bool:
+    return container.id.startswith(value)
+
+
+def _name(container: Container, value: str) -> bool:
+    return value.removeprefix("/") in container.name
+
+
+def _status(container: Container, value: str) -> bool:
+    return present_state(container._store.paths, container.row).status == value  # noqa: SLF001 - the two are one room
+
+
+def _network(container: Container, value: str) -> bool:
+    return bool(loads(container.row.config)["network"]["name"] == value)
+
+
 _TESTS: dict[str, Callable[[Container, str], bool]] = {
-    "id": lambda container, value: container.id.startswith(value),
-    "name": lambda container, value: value.removeprefix("/") in container.name,
+    "id": _id,
+    "name": _name,
     "label": _label,
-    "status": lambda container, value: present_state(container._store.paths, container.row).status == value,
+    "status": _status,
     "exited": _exited,
     "ancestor": _ancestor,
     "volume": _volume,
-    "network": lambda container, value: loads(container.row.config)["network"]["name"] == value,
+    "network": _network,
 }

@@ -18,7 +18,10 @@ TITLES = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
 
 
 def list_processes(store: Store, row: ContainerRow) -> tuple[list[str], list[list[str]]]:
-    """(titles, rows); members are found by their pid namespace, so that it works without control groups too. Raises: Conflict."""
+    """(titles, rows); members are found by their pid namespace, so that it works without control groups too.
+
+    Raises: Conflict.
+    """
     running_process(store, row, "list processes", paused=True).close()
     first = present_state(store.paths, row).pid
     own = _pid_namespace(first)

@@ -58,10 +58,6 @@ def human_size(size_bytes: float) -> str:
     value = float(size_bytes)
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if value < 1000 or unit == "TB":  # noqa: PLR2004 - decimal units
-            return (
-                f"{value:.4g}{unit}"
-                if value >= 10000 or value == int(value) or unit != "B"
-                else f"{value:g}{unit}"
-            )  # noqa: PLR2004
+            return f"{value:.4g}{unit}"
         value /= 1000
     return ""

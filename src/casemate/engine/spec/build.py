@@ -1,4 +1,7 @@
-"""From the record of a container to the OCI runtime specification that the runtime compiles. Pure: reads nothing, asks nobody."""
+"""From the record of a container to the OCI runtime specification that the runtime compiles.
+
+Pure: reads nothing, asks nobody.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +38,14 @@ _IPC_SYSCTLS = (
 
 
 class Surroundings:
-    """What the host lets us do, gathered by ``start``: the inputs of ``build_spec`` that are not the container's own."""
+    """What the host lets us do, gathered by ``start``.
+
+    The inputs of ``build_spec`` that are not the container's own.
+    """
 
     __slots__ = ("all_capabilities", "hard_limits", "id_map", "is_rootless", "namespaces", "stored_base")
 
-    def __init__(  # noqa: PLR0913 - a plain value
+    def __init__(
         self,
         *,
         id_map: IdMap | None,
@@ -68,7 +74,8 @@ def build_spec(
 ) -> dict[str, Any]:
     """OCI config.json of one container.
 
-    Raises: Invalid for a user outside the id range, a sysctl that is not namespaced, a limit that cannot be given.
+    Raises: Invalid for a user outside the id range, a sysctl that is not namespaced, a limit that cannot be
+    given.
     """
     spec: dict[str, Any] = {
         "ociVersion": OCI_VERSION,
@@ -144,7 +151,10 @@ def _oom_score(options: ContainerOptions) -> int:
 
 
 def _system_mounts(options: ContainerOptions, wall: Confinement) -> list[dict[str, Any]]:
-    """The profile's mounts, with the shm size asked for, and without those that the user's own mounts replace."""
+    """The profile's mounts, with the shm size asked for.
+
+    And without those that the user's own mounts replace.
+    """
     replaced = {mount.target for mount in options.mounts} | {entry.target for entry in options.tmpfs}
     mounts = []
     for mount in sealed.MOUNTS:
@@ -198,7 +208,10 @@ def _linux(options: ContainerOptions, wall: Confinement, around: Surroundings) -
 
 
 def _sysctls(options: ContainerOptions, wall: Confinement, around: Surroundings) -> dict[str, str]:
-    """The profile's and the user's; only names of the container's own namespaces, values without tricks (CVE-2022-0811)."""
+    """The profile's and the user's.
+
+    Only names of the container's own namespaces, values without tricks (CVE-2022-0811).
+    """
     found = {} if "nested" in wall.relax or wall.privileged or around.id_map is None else dict(sealed.SYSCTLS)
     if options.network != "host":
         found.update(sealed.NETWORK_SYSCTLS)
@@ -237,4 +250,3 @@ def exec_process(
     ``record`` is the container's, with ``argv``, ``env`` and ``cwd`` replaced by what was asked for.
     """
     return {"terminal": tty, "args": record["argv"], **_process_identity(record, wall, user, around)}
-

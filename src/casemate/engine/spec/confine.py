@@ -1,6 +1,7 @@
 """The wall of a container: the sealed profile, and every change to it by name.
 
-``confinement`` is pure. Whatever widens the default is listed in ``Confinement.relaxed``, which is stored with the container and shown
+``confinement`` is pure. Whatever widens the default is listed in ``Confinement.relaxed``, which is stored
+with the container and shown
 by ``inspect``; nothing widens it silently, and an image cannot widen it at all.
 """
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from casemate.engine.options import ContainerOptions
 
 RELAXATIONS = {
-    "suid": "set-user-id programs work: no no_new_privs, no nosuid on the root, root's capabilities stay in the bounding set",
+    "suid": "set-user-id programs work: no no_new_privs, no nosuid on the root, wider bounding set",
     "debug": "ptrace and reading other processes' memory are allowed",
     "io_uring": "io_uring is allowed",
     "numa": "memory policy calls are allowed",
@@ -27,7 +28,7 @@ RELAXATIONS = {
     "tiocsti": "pushing input into the terminal is allowed",
     "landlock": "no Landlock rules",
     "systempaths": "kernel paths are neither masked nor read-only",
-    "family": "family=NAME: sockets of one more address family (packet, vsock, alg, bluetooth, can, xdp, netlink)",
+    "family": "family=NAME: sockets of one more family (packet, vsock, alg, bluetooth, can, xdp, netlink)",
 }
 MAX_PROFILE_BYTES = 4 << 20
 
@@ -74,7 +75,10 @@ class Confinement:
 
 
 def confinement(options: ContainerOptions, *, all_capabilities: Sequence[str]) -> Confinement:
-    """The wall that ``options`` ask for. ``all_capabilities``: the kernel's names. Raises: Invalid for an unknown word."""
+    """The wall that ``options`` ask for.
+
+    ``all_capabilities``: the kernel's names. Raises: Invalid for an unknown word.
+    """
     wall = Confinement()
     if options.privileged:
         _open_everything(wall, all_capabilities)
@@ -124,18 +128,12 @@ def _apply_relaxations(wall: Confinement, names: Sequence[str]) -> None:
 def _apply_security_options(wall: Confinement, words: Sequence[str]) -> None:
     for word in words:
         key, separator, value = word.partition("=" if "=" in word else ":")
-        if key == "seccomp" and value == "unconfined":
-            wall.seccomp_unconfined = True
-            wall.relaxed += ("seccomp=unconfined",)
-        elif key == "seccomp" and value not in {"", "builtin", "default"}:
-            wall.seccomp_file = value
-            wall.relaxed += (f"seccomp={value}",)
-        elif key == "no-new-privileges":
+        if key == "seccomp":
+            _choose_seccomp(wall, value)
+        elif key == "no-new-privileges" and (not separator or value in {"true", "1", "false", "0"}):
             if value in {"false", "0"}:
                 wall.no_new_privileges = False
                 wall.relaxed += ("no-new-privileges=false",)
-            elif separator and value not in {"true", "1"}:
-                raise Invalid("use security option", repr(word), "expected true or false")
         elif key == "systempaths" and value == "unconfined":
             wall.mask_paths = wall.landlock = False
             wall.relaxed += ("systempaths=unconfined",)
@@ -143,13 +141,19 @@ def _apply_security_options(wall: Confinement, words: Sequence[str]) -> None:
             wall.notes += (f"apparmor={value}: AppArmor profiles are not applied; Landlock and seccomp are",)
         elif key == "label":
             wall.notes += (f"label={value}: SELinux labels are not applied",)
-        elif key != "seccomp":
-            raise Invalid(
-                "use security option",
-                repr(word),
-                "unknown",
-                hint="known: seccomp, no-new-privileges, systempaths, apparmor, label",
-            )
+        else:
+            hint = "known: seccomp, no-new-privileges, systempaths, apparmor, label"
+            raise Invalid("use security option", repr(word), "unknown", hint=hint)
+
+
+def _choose_seccomp(wall: Confinement, value: str) -> None:
+    if value == "unconfined":
+        wall.seccomp_unconfined = True
+    elif value in {"", "builtin", "default"}:
+        return
+    else:
+        wall.seccomp_file = value
+    wall.relaxed += (f"seccomp={value}",)
 
 
 def _apply_capabilities(
@@ -184,9 +188,12 @@ def _names(words: Sequence[str], all_capabilities: Sequence[str]) -> list[str]:
 
 
 def process_capabilities(wall: Confinement, uid: int, *, asked: Sequence[str]) -> dict[str, list[str]]:
-    """OCI ``process.capabilities``. Root: the wall's. Anybody else: nothing but what ``asked`` (--cap-add) names, as ambient too.
+    """OCI ``process.capabilities``. Root: the wall's. Anybody else.
 
-    With the relaxation ``suid`` a non-root user keeps the wall's set in the bounding set, so that sudo and su work.
+    Nothing but what ``asked`` (--cap-add) names, as ambient too.
+
+    With the relaxation ``suid`` a non-root user keeps the wall's set in the bounding set, so that sudo and su
+    work.
     """
     if uid == 0:
         kept = list(wall.capabilities)
@@ -208,7 +215,10 @@ def asked_capabilities(options: ContainerOptions, all_capabilities: Sequence[str
 
 
 def seccomp_profile(wall: Confinement) -> dict[str, Any] | None:
-    """OCI ``linux.seccomp``: the default with the relaxations, the user's file, or None (unconfined). Raises: Invalid."""
+    """OCI ``linux.seccomp``: the default with the relaxations, the user's file, or None (unconfined).
+
+    Raises: Invalid.
+    """
     if wall.seccomp_file:
         return _read_profile(wall.seccomp_file)
     if wall.seccomp_unconfined:

@@ -54,7 +54,10 @@ def device_nodes(devices: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def device_rules(devices: Sequence[str], *, privileged: bool) -> list[dict[str, Any]]:
-    """OCI ``linux.resources.devices``: the profile's list and the devices asked for; privileged: everything."""
+    """OCI ``linux.resources.devices``: the profile's list and the devices asked for; privileged.
+
+    Everything.
+    """
     if privileged:
         return [{"allow": True, "access": "rwm"}]
     return [

@@ -35,7 +35,7 @@ def check_hostname(name: str) -> str:
 
 
 def hosts_text(hostname: str, *, domainname: str, addresses: Sequence[str], extra: Sequence[str]) -> str:
-    """Loopback, ``extra`` ("name:address"), then each address with the container's name (127.0.1.1 when it has none).
+    """Loopback, ``extra`` ("name:address"), then each address (127.0.1.1 for none) with the container's name.
 
     Raises: Invalid for an entry that is not name:address.
     """
@@ -66,7 +66,9 @@ def _is_address(text: str) -> bool:
 def resolv_text(
     host_text: str, *, servers: Sequence[str], search: Sequence[str], options: Sequence[str], offline: bool
 ) -> str:
-    """The resolver's configuration: the host's unless replaced; no name server at all for a container without a network.
+    """The resolver's configuration: the host's unless replaced.
+
+    No name server at all for a container without a network.
 
     Raises: Invalid for a server that is not an address, or a word that would start another line.
     """

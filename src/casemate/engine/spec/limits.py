@@ -28,7 +28,10 @@ def host_memory_bytes() -> int:
 
 
 def build_resources(options: ContainerOptions, *, device_rules: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """OCI ``linux.resources``: memory 80 % of the host, no swap and 2048 processes unless asked otherwise. Raises: Invalid."""
+    """OCI ``linux.resources``: memory 80 % of the host, no swap and 2048 processes unless asked otherwise.
+
+    Raises: Invalid.
+    """
     resources: dict[str, Any] = {"devices": list(device_rules), "memory": _memory(options)}
     pids = DEFAULT_PIDS if options.pids_limit is None else options.pids_limit
     resources["pids"] = {"limit": pids if pids > 0 else -1}
@@ -77,7 +80,10 @@ def _cpu(options: ContainerOptions) -> dict[str, Any]:
 def build_rlimits(
     ulimits: Mapping[str, Sequence[int]], defaults: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """OCI ``process.rlimits``: the profile's, overridden by ``ulimits``. Raises: Invalid for an unknown name or soft > hard."""
+    """OCI ``process.rlimits``: the profile's, overridden by ``ulimits``.
+
+    Raises: Invalid for an unknown name or soft > hard.
+    """
     merged = {str(rule["type"]): (int(rule["soft"]), int(rule["hard"])) for rule in defaults}
     known = RLIMITS.split()
     for name, (soft, hard) in ulimits.items():

@@ -1,4 +1,7 @@
-"""What is mounted into a container: checked against docker's rules when it is created, written as OCI mounts when it starts."""
+"""What is mounted into a container.
+
+Checked against docker's rules when it is created, written as OCI mounts when it starts.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ RANGE_SIZE = 0x10000
 
 
 def container_path(path: str) -> str:
-    """``path`` inside the container, shortened. Raises: Invalid unless it is absolute, below the root, without NUL."""
+    """``path`` inside the container, shortened.
+
+    Raises: Invalid unless it is absolute, below the root, without NUL.
+    """
     if not path.startswith("/"):
         raise Invalid("mount", repr(path), "the path in the container must be absolute")
     clean = "/" + os.path.normpath(path).lstrip("/")
@@ -38,13 +44,12 @@ def container_path(path: str) -> str:
 def plan_mounts(
     mounts: Sequence[MountOption], tmpfs: Sequence[TmpfsOption], image_volumes: Iterable[str]
 ) -> list[dict[str, Any]]:
-    """Records {type, source, target, ro, options, create, anonymous}, in the order asked for; image VOLUMEs nobody covered come last.
+    """Records {type, source, target, ro, options, create, anonymous}, in the order asked for.
 
+    Image VOLUMEs nobody covered come last.
     Raises: Invalid: relative bind source, two mounts on one target, unknown option.
     """
-    planned: list[dict[str, Any]] = []
-    for mount in mounts:
-        planned.append(_planned(mount))
+    planned = [_planned(mount) for mount in mounts]
     for entry in tmpfs:
         target = container_path(entry.target)
         planned.append({"type": "tmpfs", "target": target, "options": list(entry.options)})
@@ -89,7 +94,8 @@ def _planned(mount: MountOption) -> dict[str, Any]:
 def oci_mount(record: dict[str, Any], *, base: int | None, stored_base: int | None) -> dict[str, Any]:
     """One OCI mount of a planned record whose ``source`` is a host path by now.
 
-    ``base``: first host id of the container (None: no id mapping, rootless or --userns=host). Through an idmapped mount the
+    ``base``: first host id of the container (None: no id mapping, rootless or --userns=host). Through an
+    idmapped mount the
     container's id N is id N of a bind's file system, and id ``stored_base`` + N of a volume of ours.
     """
     options = list(record.get("options", ()))
@@ -121,7 +127,10 @@ def oci_mount(record: dict[str, Any], *, base: int | None, stored_base: int | No
 
 
 def _tmpfs_options(options: Sequence[str], *, read_only: bool) -> list[str]:
-    """Docker's: noexec, nosuid, nodev unless their opposites are given; everything else goes to the kernel."""
+    """Docker's: noexec, nosuid, nodev unless their opposites are given.
+
+    Everything else goes to the kernel.
+    """
     words = []
     for flag, opposite in (("nosuid", "suid"), ("nodev", "dev"), ("noexec", "exec")):
         if opposite not in options:

@@ -45,7 +45,8 @@ def build_env(
 ) -> list[str]:
     """The environment, docker's order: PATH, HOSTNAME, TERM, the image's, the caller's, HOME.
 
-    The caller's environment is never copied: an image's entry without ``=`` is dropped (it must not name our secrets).
+    The caller's environment is never copied: an image's entry without ``=`` is dropped (it must not name our
+    secrets).
     """
     merged = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname}
     if tty:
@@ -59,7 +60,9 @@ def build_env(
 
 
 def expand_env(env: Sequence[str], env_files: Sequence[str], outside: Mapping[str, str]) -> list[str]:
-    """``NAME=value`` entries of files and flags; a bare ``NAME`` takes its value from ``outside`` or is left out.
+    """``NAME=value`` entries of files and flags.
+
+    A bare ``NAME`` takes its value from ``outside`` or is left out.
 
     Raises: Invalid (an empty name, white space in a name, a file that cannot be read).
     """
@@ -101,7 +104,10 @@ def _read_text(path: str) -> str:
 
 
 def build_cwd(image_workdir: str | None, workdir: str | None) -> str:
-    """The absolute working directory. Raises: Invalid for a relative one or one below /proc (it would name our descriptors)."""
+    """The absolute working directory.
+
+    Raises: Invalid for a relative one or one below /proc (it would name our descriptors).
+    """
     path = workdir or image_workdir or "/"
     if not path.startswith("/"):
         raise Invalid("use working directory", repr(path), "it needs to be an absolute path")

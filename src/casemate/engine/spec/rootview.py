@@ -1,7 +1,11 @@
-"""Files of a root file system that is not mounted: the layer directories themselves, read as overlayfs would show them.
+"""Files of a root file system that is not mounted.
 
-The directories hold what an image's author wrote, so nothing in them is followed by the kernel: every component is opened
-relative to a descriptor with O_NOFOLLOW, symbolic links are resolved here inside the root, and only a regular file is ever read
+The layer directories themselves, read as overlayfs would show them.
+
+The directories hold what an image's author wrote, so nothing in them is followed by the kernel: every
+component is opened
+relative to a descriptor with O_NOFOLLOW, symbolic links are resolved here inside the root, and only a regular
+file is ever read
 (opened O_NONBLOCK, so that a FIFO cannot hold us up).
 
 Source: Documentation/filesystems/overlayfs.rst (whiteouts, opaque directories).
@@ -28,7 +32,10 @@ _WHITEOUT = ("trusted.overlay.whiteout", "user.overlay.whiteout")
 
 
 class RootView:
-    """Read-only view of stacked directories, topmost first; a context manager that owns one descriptor a directory."""
+    """Read-only view of stacked directories, topmost first.
+
+    A context manager that owns one descriptor a directory.
+    """
 
     def __init__(self, directories: Sequence[str]) -> None:
         self._root: list[int] = []
@@ -55,7 +62,8 @@ class RootView:
     def read(self, path: str, *, limit_bytes: int) -> bytes:
         """The regular file at ``path``, links resolved inside the root.
 
-        Raises: NotFound; Invalid when it is not a regular file, is larger than ``limit_bytes`` or lies behind too many links.
+        Raises: NotFound; Invalid when it is not a regular file, is larger than ``limit_bytes`` or lies behind
+        too many links.
         """
         with _Walk(self._root) as walk:
             return walk.read(path, limit_bytes)
@@ -76,7 +84,10 @@ class RootView:
             return "directory" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
 
     def open_merged(self, path: str) -> list[int]:
-        """Descriptors (the caller closes them) of the directories that make up ``path``; empty when it is no directory."""
+        """Descriptors (the caller closes them) of the directories that make up ``path``.
+
+        Empty when it is no directory.
+        """
         with _Walk(self._root) as walk:
             try:
                 parent, name = walk.resolve(path)
@@ -114,7 +125,10 @@ def merge(directory: Sequence[int], name: str) -> list[int]:
 
 
 class _Walk:
-    """One look-up: the merged directories passed through so far, each a list of descriptors, topmost first."""
+    """One look-up.
+
+    The merged directories passed through so far, each a list of descriptors, topmost first.
+    """
 
     def __init__(self, root: list[int]) -> None:
         self._stack: list[list[int]] = [root]
@@ -133,8 +147,11 @@ class _Walk:
             for fd in self._stack.pop():
                 os.close(fd)
 
-    def resolve(self, path: str) -> tuple[list[int], str]:
-        """(directory, name) of what ``path`` ends at; the name is "" for the root. The final name is not a link."""
+    def resolve(self, path: str) -> tuple[list[int], str]:  # noqa: C901 - one walk
+        """(directory, name) of what ``path`` ends at; the name is "" for the root.
+
+        The final name is not a link.
+        """
         rest = [part for part in reversed(path.split("/")) if part not in {"", "."}]
         links = 0
         while rest:
@@ -199,7 +216,10 @@ def _read_all(fd: int, limit_bytes: int, path: str) -> bytes:
 
 
 def _look(directory: Sequence[int], name: str) -> tuple[int, os.stat_result] | None:
-    """(descriptor of the layer's directory, status) of the topmost ``name``; None when absent or whited out."""
+    """(descriptor of the layer's directory, status) of the topmost ``name``.
+
+    None when absent or whited out.
+    """
     for fd in directory:
         try:
             status = os.stat(name, dir_fd=fd, follow_symlinks=False)
@@ -212,7 +232,10 @@ def _look(directory: Sequence[int], name: str) -> tuple[int, os.stat_result] | N
 
 
 def _merged(directory: Sequence[int], name: str) -> list[int]:
-    """Descriptors of the directories that make up ``name``: down to the first opaque one, or the first that is none."""
+    """Descriptors of the directories that make up ``name``: down to the first opaque one.
+
+    Or the first that is none.
+    """
     found: list[int] = []
     try:
         for fd in directory:

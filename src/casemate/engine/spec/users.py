@@ -1,7 +1,9 @@
 """Who a container's program runs as: docker's USER grammar over the image's own /etc/passwd and /etc/group.
 
-A string of digits is a number, or an error; it is never looked up as a name (an image could map "4294967296" to root). The files
-belong to the image: they are read through ``RootView``, with a size and an entry cap, by our own parser, never by NSS.
+A string of digits is a number, or an error; it is never looked up as a name (an image could map "4294967296"
+to root). The files
+belong to the image: they are read through ``RootView``, with a size and an entry cap, by our own parser,
+never by NSS.
 """
 
 from __future__ import annotations
@@ -44,7 +46,8 @@ class _Entry:
 def resolve_user(text: str, view: RootView, *, groups: Sequence[str] = ()) -> User:
     """Ids for docker's ``user[:group]`` (empty: root), plus the named extra ``groups``.
 
-    Supplementary groups come from /etc/group by the user's *name*, and only when no group was given, as docker does.
+    Supplementary groups come from /etc/group by the user's *name*, and only when no group was given, as
+    docker does.
     Raises: NotFound (no such user or group in the image), Invalid (numbers, hostile files).
     """
     asked = parse_user(text)
@@ -108,7 +111,10 @@ def _number(text: str) -> int | None:
 
 
 def _lines(view: RootView, path: str, fields: int) -> Iterator[list[str]]:
-    """Colon-separated lines of an account file with at least ``fields`` fields; nothing when the image has no such file."""
+    """Colon-separated lines of an account file with at least ``fields`` fields.
+
+    Nothing when the image has no such file.
+    """
     try:
         data = view.read(path, limit_bytes=MAX_FILE_BYTES)
     except (NotFound, PermissionError):

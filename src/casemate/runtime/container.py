@@ -184,7 +184,7 @@ def _receive_master(socket: Fd) -> Fd:
 
 
 def _map_ids(pid: int, id_map: IdMap | None) -> None:
-    from casemate.kernel.userns import write_maps  # noqa: PLC0415 - rootless only
+    from casemate.kernel.userns import write_maps
 
     if id_map is not None:
         write_maps(pid, id_map)

@@ -209,7 +209,7 @@ def default_seccomp(capabilities: Collection[str] = (), relax: Iterable[str] = (
 
 
 def _architectures(*, with_32_bit: bool) -> list[str]:
-    import os  # noqa: PLC0415 - only on the way to a filter
+    import os
 
     machine = os.uname().machine
     if machine == "aarch64":

@@ -1,6 +1,6 @@
 """HOME of a user from the container's /etc/passwd, read as the untrusted file that it is.
 
-Inside the root only, a regular file only, without blocking, at most one mebibyte (a FIFO, a device or a huge file cannot hold us).
+Inside the root only, a regular file only, without blocking, at most one mebibyte (no FIFO, device or huge file holds us).
 """
 
 from __future__ import annotations

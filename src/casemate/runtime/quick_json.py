@@ -46,10 +46,10 @@ def _no_constants(name: str) -> Any:
 
 def _scanner() -> Callable[[str, int], tuple[Any, int]]:
     try:
-        from _json import make_scanner  # noqa: PLC0415 - the fall-back must be reachable
+        from _json import make_scanner
     except ImportError:
-        from json.scanner import py_make_scanner as make_scanner  # type: ignore[attr-defined]  # noqa: PLC0415 - same
-    scan: Callable[[str, int], tuple[Any, int]] = make_scanner(_Context())
+        from json.scanner import py_make_scanner as make_scanner  # type: ignore[attr-defined,no-redef]
+    scan: Callable[[str, int], tuple[Any, int]] = make_scanner(_Context())  # type: ignore[arg-type]
     return scan
 
 
@@ -77,9 +77,9 @@ def _cause(error: Exception) -> str:
 def dumps(value: Any) -> str:
     """Return compact JSON; keys keep their order."""
     try:
-        from _json import encode_basestring_ascii, make_encoder  # noqa: PLC0415 - the fall-back must be reachable
+        from _json import encode_basestring_ascii, make_encoder
     except ImportError:
-        import json  # noqa: PLC0415 - slow, only without the C encoder
+        import json
 
         return json.dumps(value, separators=(",", ":"))
     markers: dict[int, Any] = {}

@@ -47,6 +47,7 @@ _COMPARISONS = {
     "SCMP_CMP_GT": 6,
     "SCMP_CMP_MASKED_EQ": 7,
 }
+_DATA_BITS = 0xFFFF  # SECCOMP_RET_DATA
 _EPERM, _ENOSYS, _EINVAL, _EEXIST = 1, 38, 22, 17
 
 # OCI name -> (libseccomp's name, AUDIT_ARCH_* of linux/audit.h, uname -m that speaks it natively).
@@ -133,9 +134,9 @@ def _uses(profile: dict[str, Any], action: str) -> bool:
 
 def _key(profile: dict[str, Any]) -> str:
     """Return the name of the cached program: profile, machine, libseccomp and our own format."""
-    from _blake2 import blake2b  # noqa: PLC0415 - hashlib would load OpenSSL
+    from _blake2 import blake2b
 
-    from casemate.runtime.quick_json import dumps  # noqa: PLC0415 - with the hash
+    from casemate.runtime.quick_json import dumps
 
     digest = blake2b(digest_size=20)
     digest.update(CACHE_FORMAT + os.uname().machine.encode())
@@ -161,7 +162,7 @@ def _read_cached(path: str) -> bytes | None:
 
 
 def _checksum(program: bytes) -> bytes:
-    from _blake2 import blake2b  # noqa: PLC0415 - hashlib would load OpenSSL
+    from _blake2 import blake2b
 
     return blake2b(program, digest_size=8).digest()
 
@@ -182,7 +183,7 @@ def _write_cached(cache_dir: str, path: str, program: bytes) -> None:
 
 
 def _compile(profile: dict[str, Any]) -> bytes:
-    from casemate.runtime.libseccomp import Library  # noqa: PLC0415 - a cache hit must not load it
+    from casemate.runtime.libseccomp import Library
 
     library = Library()
     default = _action(profile.get("defaultAction"), profile.get("defaultErrnoRet"))
@@ -217,7 +218,7 @@ def _action(name: Any, errno: Any) -> int:
         raise Invalid("compile seccomp profile", str(name), "unknown action")
     if name in _WITH_ERRNO:
         value = _EPERM if errno is None else errno
-        if not isinstance(value, int) or not 0 <= value <= 0xFFFF:
+        if not isinstance(value, int) or not 0 <= value <= _DATA_BITS:
             raise Invalid("compile seccomp profile", str(value), "errnoRet is not an error number")
         return _ACTIONS[name] | value
     if errno is not None:

@@ -40,9 +40,22 @@ _FIRST_INHERITED = 3
 class Bundle:
     """What one command knows about the container it makes."""
 
-    __slots__ = ("arguments", "cgroup", "directory", "id", "notes", "raw", "record", "rootfs", "settings", "spec")
+    __slots__ = (
+        "arguments",
+        "cgroup",
+        "directory",
+        "id",
+        "notes",
+        "raw",
+        "record",
+        "rootfs",
+        "settings",
+        "spec",
+    )
 
-    def __init__(self, settings: Settings, arguments: Arguments, *, raw: bytes, directory: str, container_id: str) -> None:
+    def __init__(
+        self, settings: Settings, arguments: Arguments, *, raw: bytes, directory: str, container_id: str
+    ) -> None:
         self.settings = settings
         self.arguments = arguments
         self.raw = raw
@@ -66,13 +79,17 @@ def open_bundle(settings: Settings, arguments: Arguments) -> Bundle:
     if len(arguments.operands) != 1:
         raise Invalid("read command line", "", "one container id is expected")
     if arguments.flag("no-pivot"):
-        raise Invalid("read command line", "--no-pivot", "a container without pivot_root could reach the host's files")
+        raise Invalid(
+            "read command line", "--no-pivot", "a container without pivot_root could reach the host's files"
+        )
     directory = os.path.realpath(arguments.value("bundle") or ".")
     try:
         raw = read_file(f"{directory}/config.json")
     except OSError as error:
         raise NotFound("open bundle", f"{directory}/config.json", error.strerror) from error
-    return Bundle(settings, arguments, raw=raw, directory=directory, container_id=check_id(arguments.operands[0]))
+    return Bundle(
+        settings, arguments, raw=raw, directory=directory, container_id=check_id(arguments.operands[0])
+    )
 
 
 def _rootfs_path(spec: Any, directory: str) -> str:
@@ -86,7 +103,7 @@ def _rootfs_path(spec: Any, directory: str) -> str:
 
 def prepare(bundle: Bundle) -> None:
     """Claim the id, then make the control group with its limits: in that order, so that `delete` knows what to undo."""
-    from casemate.runtime.compile import validate  # noqa: PLC0415 - with the rest of the runtime
+    from casemate.runtime.compile import validate
 
     validate.check(bundle.spec)
     if not bundle.spec.get("process"):
@@ -111,7 +128,7 @@ def prepare(bundle: Bundle) -> None:
 
 def _default_group(bundle: Bundle) -> str:
     """Return the control group of a spec that names none: ids are unique only below one --root."""
-    from binascii import crc32  # noqa: PLC0415 - with specs that name no group
+    from binascii import crc32
 
     return f"casemate-oci/{crc32(os.path.realpath(bundle.settings.root).encode()):08x}-{bundle.id}"
 
@@ -121,7 +138,7 @@ def with_devices(resources: dict[str, Any]) -> dict[str, Any]:
     rules = resources.get("devices")
     if not rules:
         return resources
-    from casemate.runtime.default_profile import DEVICE_RULES  # noqa: PLC0415 - with a device list only
+    from casemate.runtime.default_profile import DEVICE_RULES
 
     nodes = [{"allow": True, "type": kind, "access": "m"} for kind in "cb"]  # making a node is not opening it
     return {**resources, "devices": [*rules, *nodes, *[rule for rule in DEVICE_RULES if rule["allow"]]]}
@@ -160,7 +177,7 @@ def add_environment(spec: dict[str, Any], process: dict[str, Any], root: str) ->
     if not isinstance(env, list):
         raise Invalid("read process.env", "", "it is not a list")
     if not any(str(item).startswith("HOME=") for item in env):
-        from casemate.runtime.passwd import find_home  # noqa: PLC0415 - most specs have HOME
+        from casemate.runtime.passwd import find_home
 
         env.append(f"HOME={find_home(root, (process.get('user') or {}).get('uid', 0))}")
     if os.environ.get("LISTEN_FDS", "").isdigit():
@@ -170,7 +187,7 @@ def add_environment(spec: dict[str, Any], process: dict[str, Any], root: str) ->
 
 def undo(bundle: Bundle) -> None:
     """Remove what was made for a container that could not be started."""
-    from casemate.runtime.cli.record import remove_directory  # noqa: PLC0415 - failures only
+    from casemate.runtime.cli.record import remove_directory
 
     if bundle.cgroup is not None:
         bundle.cgroup.kill()

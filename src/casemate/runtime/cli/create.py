@@ -77,7 +77,7 @@ def child_hook(bundle: Bundle) -> Any:
         bundle.record.set_child(pid)
         hooks = bundle.spec.get("hooks") or {}
         if hooks.get("prestart") or hooks.get("createRuntime") or hooks.get("createContainer"):
-            from casemate.runtime.cli.hooks import run_create_hooks  # noqa: PLC0415 - most specs have none
+            from casemate.runtime.cli.hooks import run_create_hooks
 
             state = bundle.record.state() | {"pid": pid, "status": "creating"}
             run_create_hooks(bundle.spec, state, pid)
@@ -113,7 +113,9 @@ def connect_console(arguments: Arguments, *, wanted: bool) -> Fd | None:
     """Return a connection to --console-socket, None when there is no terminal. Raises: Invalid when one lacks the other."""
     path = arguments.value("console-socket")
     if wanted and not path:
-        raise Invalid("create container", "process.terminal", "--console-socket is needed to hand the terminal over")
+        raise Invalid(
+            "create container", "process.terminal", "--console-socket is needed to hand the terminal over"
+        )
     if not wanted:
         if path:
             raise Invalid("create container", "--console-socket", "process.terminal is false")
@@ -123,7 +125,7 @@ def connect_console(arguments: Arguments, *, wanted: bool) -> Fd | None:
 
 def connect_to(path: str) -> Fd:
     """Return a connection to a stream socket of the caller. Raises: OSError."""
-    import _socket  # noqa: PLC0415 - only with a terminal
+    import _socket
 
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:

@@ -34,7 +34,9 @@ def delete(settings: Settings, words: list[str]) -> int:
         return 0
     status = record.status()
     if status not in ("stopped", "created") and not force:
-        raise Conflict("delete container", record.id, f"cannot delete a container that is not stopped: {status}")
+        raise Conflict(
+            "delete container", record.id, f"cannot delete a container that is not stopped: {status}"
+        )
     delete_record(settings, record)
     return 0
 
@@ -53,7 +55,7 @@ def delete_record(settings: Settings, record: Record) -> None:
     state = record.state() if hooks else {}
     remove_directory(record.directory)
     if hooks:
-        from casemate.runtime.cli.hooks import run_hooks  # noqa: PLC0415 - most specs have none
+        from casemate.runtime.cli.hooks import run_hooks
 
         warn(settings, run_hooks(spec, "poststop", state, ignore_failures=True))
 

@@ -44,7 +44,15 @@ _OPTIONS = {
     "cgroup": LIST,
     "no-subreaper": FLAG,
 }
-_SHORT = {"e": "env", "t": "tty", "u": "user", "g": "additional-gids", "p": "process", "d": "detach", "c": "cap"}
+_SHORT = {
+    "e": "env",
+    "t": "tty",
+    "u": "user",
+    "g": "additional-gids",
+    "p": "process",
+    "d": "detach",
+    "c": "cap",
+}
 
 
 def exec(settings: Settings, words: list[str]) -> int:  # noqa: A001 - the verb's name
@@ -53,7 +61,11 @@ def exec(settings: Settings, words: list[str]) -> int:  # noqa: A001 - the verb'
     if not arguments.operands:
         raise Invalid("read command line", "", "a container id is expected")
     if arguments.list("cgroup"):
-        raise Invalid("read command line", "--cgroup", "sub-groups are not used: the program joins the container's group")
+        raise Invalid(
+            "read command line",
+            "--cgroup",
+            "sub-groups are not used: the program joins the container's group",
+        )
     record = load_record(settings.root, arguments.operands[0])
     _check_status(record, ignore_paused=arguments.flag("ignore-paused"))
     spec = record.spec()
@@ -62,7 +74,9 @@ def exec(settings: Settings, words: list[str]) -> int:  # noqa: A001 - the verb'
     path = arguments.value("console-socket")
     detached = arguments.flag("detach")
     if process.get("terminal") and detached and not path:
-        raise Invalid("run program", "process.terminal", "--console-socket is needed to hand the terminal over")
+        raise Invalid(
+            "run program", "process.terminal", "--console-socket is needed to hand the terminal over"
+        )
     console = connect_to(path) if path and process.get("terminal") else None
     running = _start(settings, record, arguments, process=process, spec=spec, console=console)
     warn(settings, running.notes)
@@ -78,12 +92,14 @@ def _check_status(record: Record, *, ignore_paused: bool) -> None:
     if status == "stopped":
         raise Conflict("run program", record.id, "cannot exec in a stopped container: container not running")
     if status == "paused" and not ignore_paused:
-        raise Conflict("run program", record.id, "cannot exec in a paused container (use --ignore-paused to override)")
+        raise Conflict(
+            "run program", record.id, "cannot exec in a paused container (use --ignore-paused to override)"
+        )
     if status == "creating":
         raise Conflict("run program", record.id, "the container is still being created")
 
 
-def _start(  # noqa: PLR0913 - what one exec consists of
+def _start(
     settings: Settings,
     record: Record,
     arguments: Arguments,
@@ -98,7 +114,7 @@ def _start(  # noqa: PLR0913 - what one exec consists of
     with pidfd:
         stdio = direct_stdio(arguments, process, console)
         if stdio.tty and stdio.console_size is None and console is None:
-            from casemate.runtime.cli.tty import window_size  # noqa: PLC0415 - terminals only
+            from casemate.runtime.cli.tty import window_size
 
             stdio.console_size = window_size(0)
         request = ExecRequest(
@@ -175,5 +191,3 @@ def _add_capabilities(arguments: Arguments, process: dict[str, Any]) -> None:
     for name in ("bounding", "effective", "permitted"):
         sets.setdefault(name, []).extend(extra)
     process["capabilities"] = sets
-
-

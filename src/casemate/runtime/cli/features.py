@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 def features(settings: Settings, words: list[str]) -> int:
     """Print the features object as JSON."""
     del settings, words
-    from casemate import __version__  # noqa: PLC0415 - only here
-    from casemate.kernel import capabilities  # noqa: PLC0415 - only here
-    from casemate.kernel.namespaces import FLAGS  # noqa: PLC0415 - only here
-    from casemate.runtime import seccomp  # noqa: PLC0415 - only here
-    from casemate.runtime.compile import mount_options  # noqa: PLC0415 - only here
+    from casemate import __version__
+    from casemate.kernel import capabilities
+    from casemate.kernel.namespaces import FLAGS
+    from casemate.runtime import seccomp
+    from casemate.runtime.compile import mount_options
 
     document = {
         "ociVersionMin": "1.0.0",

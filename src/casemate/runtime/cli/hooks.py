@@ -36,7 +36,9 @@ def run_create_hooks(spec: dict[str, Any], state: dict[str, Any], pid: int) -> N
     run_inside(spec, "createContainer", state, pid)
 
 
-def run_hooks(spec: dict[str, Any], stage: str, state: dict[str, Any], *, ignore_failures: bool = False) -> list[str]:
+def run_hooks(
+    spec: dict[str, Any], stage: str, state: dict[str, Any], *, ignore_failures: bool = False
+) -> list[str]:
     """Run the hooks of a stage one after the other; return what failed when that is to be ignored."""
     failed: list[str] = []
     for hook in (spec.get("hooks") or {}).get(stage) or ():
@@ -102,7 +104,9 @@ def _wait(pid: int, timeout_s: int | None, stage: str, path: str) -> int:
         if not wait_ended(pidfd.fileno(), timeout_s or _LONGEST_WAIT_S):
             pidfd_send_signal(pidfd.fileno(), _SIGKILL)
             os.waitpid(pid, 0)
-            raise TimedOut(f"run {stage} hook", path, f"it took longer than {timeout_s or _LONGEST_WAIT_S:.0f} s")
+            raise TimedOut(
+                f"run {stage} hook", path, f"it took longer than {timeout_s or _LONGEST_WAIT_S:.0f} s"
+            )
     return os.waitpid(pid, 0)[1]
 
 
@@ -119,7 +123,7 @@ def run_inside(spec: dict[str, Any], stage: str, state: dict[str, Any], pid: int
 
 
 def _run_joined(hook: dict[str, Any], stage: str, state: dict[str, Any], pid: int) -> None:
-    from casemate.runtime.container import ExecRequest, Stdio, exec_process  # noqa: PLC0415 - seldom
+    from casemate.runtime.container import ExecRequest, Stdio, exec_process
 
     process = {
         "args": hook.get("args") or [hook["path"]],
@@ -132,7 +136,13 @@ def _run_joined(hook: dict[str, Any], stage: str, state: dict[str, Any], pid: in
     with pidfd_open(pid) as pidfd:
         stdio = Stdio(stdin="pipe")
         request = ExecRequest(
-            id=f"hook-{pid}", pid=pid, pidfd=pidfd.fileno(), process=process, spec={}, stdio=stdio, keyring=False
+            id=f"hook-{pid}",
+            pid=pid,
+            pidfd=pidfd.fileno(),
+            process=process,
+            spec={},
+            stdio=stdio,
+            keyring=False,
         )
         running = exec_process(request)
         with running:
@@ -144,7 +154,7 @@ def _run_joined(hook: dict[str, Any], stage: str, state: dict[str, Any], pid: in
 
 
 def _all_capabilities() -> dict[str, list[str]]:
-    from casemate.kernel import capabilities  # noqa: PLC0415 - seldom
+    from casemate.kernel import capabilities
 
     names = capabilities.to_names(capabilities.all_mask())
     return {"bounding": names, "effective": names, "permitted": names}

@@ -13,10 +13,39 @@ if TYPE_CHECKING:
     from casemate.runtime.cli.record import Record
 
 _SIGTERM, _LAST_SIGNAL = 15, 64
-_NAMES = (
-    "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ "
-    "VTALRM PROF WINCH IO PWR SYS"
-).split()
+_NAMES = [
+    "HUP",
+    "INT",
+    "QUIT",
+    "ILL",
+    "TRAP",
+    "ABRT",
+    "BUS",
+    "FPE",
+    "KILL",
+    "USR1",
+    "SEGV",
+    "USR2",
+    "PIPE",
+    "ALRM",
+    "TERM",
+    "STKFLT",
+    "CHLD",
+    "CONT",
+    "STOP",
+    "TSTP",
+    "TTIN",
+    "TTOU",
+    "URG",
+    "XCPU",
+    "XFSZ",
+    "VTALRM",
+    "PROF",
+    "WINCH",
+    "IO",
+    "PWR",
+    "SYS",
+]
 
 
 def parse_signal(text: str) -> int:
@@ -30,7 +59,7 @@ def parse_signal(text: str) -> int:
         rest = name.removeprefix(prefix)
         if rest != name and (not rest or (rest[0] in "+-" and rest[1:].isdigit())):
             number = base + sign * abs(int(rest or 0))
-            if base == 34 and number <= _LAST_SIGNAL or base == 64 and number >= 34:  # noqa: PLR2004 - signal(7)
+            if (base == 34 and number <= _LAST_SIGNAL) or (base == 64 and number >= 34):  # noqa: PLR2004 - signal(7)
                 return number
     raise Invalid("read signal", text, "unknown signal")
 
@@ -66,5 +95,3 @@ def signal_all(record: Record, signal: int) -> None:
         group.signal_all(signal)
     elif record.is_alive():
         signal_first(record, signal)
-
-

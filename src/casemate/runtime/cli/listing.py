@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _COLUMNS = (("ID", "id"), ("PID", "pid"), ("STATUS", "status"), ("BUNDLE", "bundle"), ("CREATED", "created"))
 
 
-def list(settings: Settings, words: list[str]) -> int:  # noqa: A001 - the verb's name
+def list_containers(settings: Settings, words: list[str]) -> int:
     """Print the containers as a table, as JSON, or only their ids."""
     arguments = parse(words, {"format": VALUE, "quiet": FLAG}, {"f": "format", "q": "quiet"})
     states = _states(settings.root)
@@ -50,4 +50,7 @@ def _states(root: str) -> Any:
 def _table(states: Any) -> str:
     rows = [[title for title, _ in _COLUMNS], *([str(item[key]) for _, key in _COLUMNS] for item in states)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    return "".join("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n" for row in rows)
+    return "".join(
+        "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n"
+        for row in rows
+    )

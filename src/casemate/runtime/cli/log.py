@@ -19,7 +19,7 @@ def write_line(settings: Settings, level: str, message: str) -> None:
     """Append one line to the file of --log, if there is one."""
     if not settings.log:
         return
-    from casemate.runtime.quick_json import dumps  # noqa: PLC0415 - seldom
+    from casemate.runtime.quick_json import dumps
 
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     if settings.log_format == "json":
@@ -27,7 +27,9 @@ def write_line(settings: Settings, level: str, message: str) -> None:
     else:
         line = f'time="{now}" level={level} msg={dumps(message)}'
     try:
-        fd = os.open(settings.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        fd = os.open(
+            settings.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644
+        )
     except OSError:
         return
     try:

@@ -49,6 +49,7 @@ VERBS = {
     "update": ("resources", "change the limits of a container"),
 }
 _FAILED = 1
+_FUNCTIONS = {"list": "list_containers"}
 _ENTERS_CGROUP = frozenset({"create", "exec", "run"})
 
 
@@ -100,26 +101,30 @@ def _run_verb(settings: Settings, operands: list[str]) -> int:
     if verb not in VERBS:
         raise Invalid("read command line", verb, "unknown command", hint="casemate-oci --help lists them")
     if verb in _ENTERS_CGROUP:
-        from casemate.cgroups.manager import open_manager  # noqa: PLC0415 - only verbs that start something
+        from casemate.cgroups.manager import open_manager
 
         settings.cgroups = open_manager(rootless=settings.rootless)
         settings.cgroups.warm_up()  # the kernel waits for 10 ms before a first join: meanwhile we import and read
     module = __import__(f"casemate.runtime.cli.{VERBS[verb][0]}", fromlist=[verb])
-    code: int = getattr(module, verb)(settings, rest)
+    code: int = getattr(module, _FUNCTIONS.get(verb, verb))(settings, rest)
     return code
 
 
 def _say_version() -> int:
-    from casemate import __version__  # noqa: PLC0415 - only here
+    from casemate import __version__
 
     print(f"casemate-oci version {__version__}\nspec: 1.2.0")  # noqa: T201 - the answer
     return 0
 
 
 def _say_help(*, failed: bool) -> int:
-    lines = ["Usage: casemate-oci [--root DIR] [--log FILE] [--log-format text|json] COMMAND ...", "", "Commands:"]
+    lines = [
+        "Usage: casemate-oci [--root DIR] [--log FILE] [--log-format text|json] COMMAND ...",
+        "",
+        "Commands:",
+    ]
     lines += [f"  {verb:<10}{about}" for verb, (_, about) in sorted(VERBS.items())]
-    print("\n".join(lines), file=sys.stderr if failed else sys.stdout)  # noqa: T201 - the answer
+    print("\n".join(lines), file=sys.stderr if failed else sys.stdout)
     return _FAILED if failed else 0
 
 
@@ -131,7 +136,7 @@ def _as_go_says(error: CasemateError) -> str:
 
 
 def _report(settings: Settings, message: str, hint: str) -> None:
-    from casemate.runtime.cli.log import write_error  # noqa: PLC0415 - only for failures
+    from casemate.runtime.cli.log import write_error
 
     write_error(settings, message)
     print(f"casemate-oci: {message}", file=sys.stderr)  # noqa: T201 - the command line's own voice
@@ -143,7 +148,7 @@ def warn(settings: Settings, notes: list[str]) -> None:
     """Say what could not be given exactly as asked."""
     if not notes:
         return
-    from casemate.runtime.cli.log import write_line  # noqa: PLC0415 - seldom
+    from casemate.runtime.cli.log import write_line
 
     for note in notes:
         write_line(settings, "warning", note)

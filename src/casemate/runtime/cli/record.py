@@ -104,7 +104,7 @@ class Record:
         path = self.data.get("cgroup_path")
         if not path:
             return None
-        from casemate.cgroups.manager import open_manager  # noqa: PLC0415 - not every verb needs it
+        from casemate.cgroups.manager import open_manager
 
         try:
             return open_manager(rootless=os.geteuid() != 0).open(path)
@@ -135,7 +135,9 @@ def create_record(root: str, container_id: str, data: dict[str, Any]) -> Record:
     try:
         os.mkdir(record.directory, 0o711)
     except FileExistsError:
-        raise AlreadyExists("create container", container_id, "container with given ID already exists") from None
+        raise AlreadyExists(
+            "create container", container_id, "container with given ID already exists"
+        ) from None
     own = os.getpid()
     data["maker"] = {"pid": own, "start_time": procfs.start_time(own)}
     data["created"] = _now()

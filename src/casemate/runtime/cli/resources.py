@@ -60,13 +60,13 @@ def resume(settings: Settings, words: list[str]) -> int:
 
 
 def ps(settings: Settings, words: list[str]) -> int:
-    """Print the processes of a container: a JSON list of pids, or what ps(1) says of them."""
+    """Show the pids or processes: a JSON list of pids, or what ps(1) says of them."""
     arguments = parse(words, {"format": VALUE}, {"f": "format"})
     pids = _open(settings, arguments)[1].pids()
     if arguments.value("format", "table") == "json":
         sys.stdout.write(dumps(pids) + "\n")
         return 0
-    from casemate.kernel.process import find_helper, run_helper  # noqa: PLC0415 - the table only
+    from casemate.kernel.process import find_helper, run_helper
 
     program = find_helper("ps")
     if program is None:
@@ -93,7 +93,9 @@ def update(settings: Settings, words: list[str]) -> int:
     resources: dict[str, Any] = {}
     path = arguments.value("resources")
     if path:
-        resources = loads(sys.stdin.buffer.read(1 << 20) if path == "-" else read_file(path), what="resources")
+        resources = loads(
+            sys.stdin.buffer.read(1 << 20) if path == "-" else read_file(path), what="resources"
+        )
     for option, (name, key) in _LIMITS.items():
         text = arguments.value(option)
         if text:
@@ -125,11 +127,9 @@ def events(settings: Settings, words: list[str]) -> int:
 
 def _wait(record: Record, seconds: float) -> None:
     """Wait for the time to pass or the container to end."""
-    from casemate.kernel.pidfd import open_same, wait_ended  # noqa: PLC0415 - watching only
+    from casemate.kernel.pidfd import open_same, wait_ended
 
     pidfd = open_same(record.pid, int(record.data.get("start_time") or 0))
     if pidfd is not None:
         with pidfd:
             wait_ended(pidfd.fileno(), seconds)
-
-

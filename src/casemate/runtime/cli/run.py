@@ -53,18 +53,20 @@ def _start(bundle: Bundle) -> Running:
     try:
         stdio = direct_stdio(bundle.arguments, bundle.spec["process"], console)
         if stdio.tty and stdio.console_size is None:
-            from casemate.runtime.cli.tty import window_size  # noqa: PLC0415 - terminals only
+            from casemate.runtime.cli.tty import window_size
 
             stdio.console_size = window_size(0)
         add_environment(bundle.spec, bundle.spec["process"], bundle.rootfs)
-        return start_container(request_for(bundle, stdio, keeper=None, gate_fd=None, hooks=child_hook(bundle)))
+        return start_container(
+            request_for(bundle, stdio, keeper=None, gate_fd=None, hooks=child_hook(bundle))
+        )
     finally:
         if console is not None:
             console.close()
 
 
 def _run_detached(bundle: Bundle) -> int:
-    from casemate.runtime.cli.start import start_created  # noqa: PLC0415 - detached only
+    from casemate.runtime.cli.start import start_created
 
     create_container(bundle)
     started = False
@@ -81,16 +83,18 @@ def _after_start(bundle: Bundle) -> None:
     if (bundle.spec.get("hooks") or {}).get("startContainer"):
         bundle.notes.append("startContainer hooks run only with create and start")
     if (bundle.spec.get("hooks") or {}).get("poststart"):
-        from casemate.runtime.cli.hooks import run_hooks  # noqa: PLC0415 - most specs have none
+        from casemate.runtime.cli.hooks import run_hooks
 
-        warn(bundle.settings, run_hooks(bundle.spec, "poststart", bundle.record.state(), ignore_failures=True))
+        warn(
+            bundle.settings, run_hooks(bundle.spec, "poststart", bundle.record.state(), ignore_failures=True)
+        )
 
 
 def follow(running: Running) -> int:
     """Forward signals, relay the terminal if there is one, and return the exit code: 128 and the signal when killed."""
     with running:
         if running.stdin is not None and running.tty:
-            from casemate.runtime.cli.tty import relay  # noqa: PLC0415 - terminals only
+            from casemate.runtime.cli.tty import relay
 
             relay(running)
         else:
@@ -102,7 +106,7 @@ def follow(running: Running) -> int:
 
 def forward_signals(pid: int) -> None:
     """Send every signal that asks something of us to the program instead."""
-    import _signal  # noqa: PLC0415 - signal.py brings enum
+    import _signal  # type: ignore[import-not-found]  # signal.py brings enum
 
     def forward(number: int, _frame: object) -> None:
         try:
@@ -116,7 +120,7 @@ def forward_signals(pid: int) -> None:
 
 def _finish(bundle: Bundle) -> None:
     """Remove control group and record; poststop hooks last."""
-    from casemate.runtime.cli.record import remove_directory  # noqa: PLC0415 - at the end
+    from casemate.runtime.cli.record import remove_directory
 
     if bundle.cgroup is not None:
         bundle.cgroup.kill()
@@ -124,6 +128,6 @@ def _finish(bundle: Bundle) -> None:
     state = bundle.record.state() | {"status": "stopped", "pid": 0}
     remove_directory(bundle.record.directory)
     if (bundle.spec.get("hooks") or {}).get("poststop"):
-        from casemate.runtime.cli.hooks import run_hooks  # noqa: PLC0415 - most specs have none
+        from casemate.runtime.cli.hooks import run_hooks
 
         warn(bundle.settings, run_hooks(bundle.spec, "poststop", state, ignore_failures=True))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def spec(settings: Settings, words: list[str]) -> int:
     """Write config.json into the bundle; --rootless for an ordinary user. Raises: AlreadyExists."""
-    import json  # noqa: PLC0415 - indented output for people
+    import json
 
     arguments = parse(words, {"bundle": VALUE, "rootless": FLAG}, {"b": "bundle"})
     path = os.path.join(arguments.value("bundle", "."), "config.json")
@@ -25,7 +25,9 @@ def spec(settings: Settings, words: list[str]) -> int:
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     except FileExistsError:
-        raise AlreadyExists("write", path, "it exists", hint="remove it first, or use another --bundle") from None
+        raise AlreadyExists(
+            "write", path, "it exists", hint="remove it first, or use another --bundle"
+        ) from None
     with os.fdopen(fd, "w", encoding="utf-8") as file:
         json.dump(document, file, indent=1)
         file.write("\n")
@@ -45,7 +47,10 @@ def default_spec(*, rootless: bool) -> dict[str, Any]:
         "maskedPaths": list(default_profile.MASKED_PATHS),
         "readonlyPaths": list(default_profile.READONLY_PATHS),
         "seccomp": default_profile.default_seccomp(default_profile.ROOT_CAPABILITIES),
-        "resources": {"devices": list(default_profile.DEVICE_RULES), "pids": {"limit": default_profile.PIDS_LIMIT}},
+        "resources": {
+            "devices": list(default_profile.DEVICE_RULES),
+            "pids": {"limit": default_profile.PIDS_LIMIT},
+        },
     }
     if rootless:
         linux["uidMappings"] = [{"containerID": 0, "hostID": os.geteuid(), "size": 1}]

@@ -36,12 +36,12 @@ def start_created(settings: Settings, record: Record) -> None:
     spec = record.spec()
     hooks = spec.get("hooks") or {}
     if hooks.get("startContainer"):
-        from casemate.runtime.cli.hooks import run_inside  # noqa: PLC0415 - most specs have none
+        from casemate.runtime.cli.hooks import run_inside
 
         run_inside(spec, "startContainer", record.state(), record.pid)
     open_gate(record)
     if hooks.get("poststart"):
-        from casemate.runtime.cli.hooks import run_hooks  # noqa: PLC0415 - most specs have none
+        from casemate.runtime.cli.hooks import run_hooks
 
         warn(settings, run_hooks(spec, "poststart", record.state(), ignore_failures=True))
 

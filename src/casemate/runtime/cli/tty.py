@@ -34,9 +34,9 @@ def relay(running: Running) -> None:
     master = running.stdin_fd
     if master is None:
         return
-    import _signal  # noqa: PLC0415 - signal.py brings enum
+    import _signal  # type: ignore[import-not-found]  # signal.py brings enum
 
-    from casemate.runtime.cli.run import forward_signals  # noqa: PLC0415 - a cycle at import time
+    from casemate.runtime.cli.run import forward_signals
 
     forward_signals(running.pid)
     _signal.signal(_SIGWINCH, lambda _number, _frame: _copy_size(master))
@@ -61,7 +61,14 @@ def _make_raw(fd: int) -> list[Any] | None:
         return None
     raw = [*before[:6], list(before[6])]
     raw[0] &= ~(
-        termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR | termios.IGNCR | termios.ICRNL | termios.IXON
+        termios.IGNBRK
+        | termios.BRKINT
+        | termios.PARMRK
+        | termios.ISTRIP
+        | termios.INLCR
+        | termios.IGNCR
+        | termios.ICRNL
+        | termios.IXON
     )
     raw[1] &= ~termios.OPOST
     raw[2] = raw[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8

@@ -126,7 +126,7 @@ def _seal_top(build: Build, top: int, options: MountOptions) -> None:
         build.inside("MOUNT_SETATTR", top, AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0, -1, meaning=meaning)
 
 
-def _add_copies(  # noqa: PLR0913 - the mount and the host's hierarchies
+def _add_copies(
     build: Build,
     destination: str,
     options: MountOptions,

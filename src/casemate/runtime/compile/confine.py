@@ -153,7 +153,7 @@ def program_candidates(process: dict[str, Any]) -> list[str]:
 
 def _add_rlimit(build: Build, item: dict[str, Any]) -> None:
     """Compile one limit. A hard limit can only be raised with CAP_SYS_RESOURCE in the first user namespace: else it is said."""
-    import resource  # noqa: PLC0415 - only with limits
+    import resource
 
     name, soft, hard = item.get("type"), item.get("soft"), item.get("hard")
     if name not in _RLIMITS or not isinstance(soft, int) or not isinstance(hard, int):
@@ -270,7 +270,7 @@ def _add_landlock(build: Build, *, can_apply: bool) -> None:
     Signals and abstract sockets are scoped only where the container shares the host's pid or network namespace: a namespace of
     its own already is that wall, and a domain would keep `exec` from signalling the container's first process.
     """
-    from casemate.kernel import landlock  # noqa: PLC0415 - only when asked
+    from casemate.kernel import landlock
 
     version = landlock.abi()
     if version < _LANDLOCK_REFER_SINCE or not can_apply:

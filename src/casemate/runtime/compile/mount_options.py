@@ -161,4 +161,6 @@ def propagation_flag(name: str) -> tuple[int, bool]:
 def known_options() -> list[str]:
     """Every option that is understood here; others are passed to the file system."""
     recursive = [f"r{name}" for name in _ATTRIBUTES]
-    return sorted({*_ATTRIBUTES, *recursive, *_PROPAGATION, *_NOTHING, *_SUPERBLOCK, "bind", "rbind", "idmap", "ridmap"})
+    return sorted(
+        {*_ATTRIBUTES, *recursive, *_PROPAGATION, *_NOTHING, *_SUPERBLOCK, "bind", "rbind", "idmap", "ridmap"}
+    )

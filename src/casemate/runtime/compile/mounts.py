@@ -73,7 +73,9 @@ def add_mounts(build: Build, *, bundle_dir: str) -> list[LateMount]:
         else:
             _add_filesystem(build, kind, destination, options, source=mount.get("source") or kind)
         if late and options is not late[-1][1] and destination.startswith(late[-1][0] + "/"):
-            raise Unsupported("read mounts", destination, "nothing can be mounted inside the control groups' mount")
+            raise Unsupported(
+                "read mounts", destination, "nothing can be mounted inside the control groups' mount"
+            )
     return late
 
 

@@ -114,7 +114,7 @@ def _add_plain(build: Build, streams: Streams, *, relayed: bool) -> None:
 
 
 def _stdin(build: Build, streams: Streams, *, relayed: bool) -> int:
-    from casemate.kernel.fd import Fd  # noqa: PLC0415 - a name for typing elsewhere
+    from casemate.kernel.fd import Fd
 
     wanted = build.stdio.stdin
     if isinstance(wanted, int):
@@ -129,7 +129,8 @@ def _stdin(build: Build, streams: Streams, *, relayed: bool) -> int:
     _own(build, reader)
     streams.stdin_writer = Fd(writer)
     if relayed:
-        build.plan.keeper.stdin_w = build.plan.slot_of(os.dup(writer), owned=True, label="stdin writer")
+        slot = build.plan.slot_of(os.dup(writer), owned=True, label="stdin writer")
+        setattr(build.plan.keeper, "stdin_w", slot)  # noqa: B010 - the keeper sets its slots by name
     return build.plan.slot_of(reader, owned=True, label="stdin reader")
 
 
@@ -138,10 +139,7 @@ def _relayed_output(build: Build, number: int) -> int:
     reader, writer = os.pipe2(os.O_CLOEXEC)
     _own(build, writer)
     slot = build.plan.slot_of(reader, owned=True, label=f"output {number} reader")
-    if number == 1:
-        build.plan.keeper.out_r = slot
-    else:
-        build.plan.keeper.err_r = slot
+    setattr(build.plan.keeper, "out_r" if number == 1 else "err_r", slot)
     return build.plan.slot_of(writer, owned=True, label=f"output {number} writer")
 
 

@@ -169,7 +169,7 @@ class _Parser:
                 return boolean(text)
             if option.kind == "string":
                 return text
-            from casemate.cli import values  # noqa: PLC0415 - most commands have no value to read
+            from casemate.cli import values  # most commands have no value to read
 
             return values.READERS[option.kind](text)
         except ValueProblem as problem:

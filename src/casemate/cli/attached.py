@@ -65,7 +65,7 @@ class Stay:
 
     def attach(self) -> Attach:
         """Return what to ask of the engine: our stdout and stderr, our input if wanted, our window's size."""
-        from casemate.engine.options import Attach  # noqa: PLC0415 - only commands that stay
+        from casemate.engine.options import Attach  # only commands that stay
 
         rows, columns = terminal.size(1, STDIN, 2) if self.tty else (0, 0)
         return Attach(stdin=self.stdin, stderr_fd=None if self.tty else 2, rows=rows, columns=columns)
@@ -219,7 +219,7 @@ class _EndOf:
     __slots__ = ("fd",)
 
     def __init__(self, session: Session) -> None:
-        from casemate.kernel.pidfd import open_same  # noqa: PLC0415 - only with input to pass on
+        from casemate.kernel.pidfd import open_same  # only with input to pass on
 
         found = open_same(session.pid, session.start_time)
         if found is not None:

@@ -113,7 +113,7 @@ def _values(source: str | tuple[str, ...]) -> list[tuple[str, str]]:
     if source == "verb":
         return _next([], "")
     if source == "signal":
-        import _signal  # type: ignore[import-not-found]  # noqa: PLC0415 - only here
+        import _signal  # type: ignore[import-not-found]  # only here
 
         return [(name[3:], "") for name in dir(_signal) if name.startswith("SIG") and name[3] != "_"]
     return list(_names(source)) if source else []
@@ -121,10 +121,10 @@ def _values(source: str | tuple[str, ...]) -> list[tuple[str, str]]:
 
 def _names(source: str) -> Iterator[tuple[str, str]]:
     """Yield names from the store; a store that cannot be opened has none."""
-    from casemate.errors import CasemateError  # noqa: PLC0415 - only names need the engine
+    from casemate.errors import CasemateError  # only names need the engine
 
     try:
-        from casemate.cli.opening import open_engine  # noqa: PLC0415
+        from casemate.cli.opening import open_engine
 
         with open_engine() as engine:
             if source in ("image", "object"):

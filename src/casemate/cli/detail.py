@@ -34,7 +34,7 @@ def show_documents(documents: Sequence[dict[str, Any]], layout: str) -> None:
     if layout in ("", "json"):
         put(as_json(documents, compact=layout == "json"))
         return
-    from casemate.cli.template.evaluate import Template  # noqa: PLC0415 - only when asked for
+    from casemate.cli.template.evaluate import Template  # only when asked for
 
     template = Template(layout)
     for document in documents:
@@ -44,7 +44,7 @@ def show_documents(documents: Sequence[dict[str, Any]], layout: str) -> None:
 def show_document(document: dict[str, Any], layout: str) -> None:
     """Write one document by ``json`` or a template."""
     if layout == "json":
-        import json  # noqa: PLC0415 - only when asked for
+        import json  # only when asked for
 
         put(json.dumps(document, separators=(",", ":"), ensure_ascii=False) + "\n")
         return
@@ -53,7 +53,7 @@ def show_document(document: dict[str, Any], layout: str) -> None:
 
 def as_json(documents: Sequence[dict[str, Any]], *, compact: bool) -> str:
     """Return a JSON array with docker's layout: four spaces, or none."""
-    import json  # noqa: PLC0415 - only for documents
+    import json  # only for documents
 
     if compact:
         return json.dumps(documents, separators=(",", ":"), ensure_ascii=False) + "\n"
@@ -62,7 +62,7 @@ def as_json(documents: Sequence[dict[str, Any]], *, compact: bool) -> str:
 
 def open_maps(value: Any, *, is_map: bool = False) -> Any:
     """Return a document in which maps whose keys are data lack no key (a template prints ``<no value>``)."""
-    from casemate.cli.template.evaluate import OpenMap  # noqa: PLC0415 - only with a template
+    from casemate.cli.template.evaluate import OpenMap  # only with a template
 
     if isinstance(value, dict):
         converted = {

@@ -46,7 +46,7 @@ def exit_code(error: CasemateError, verb: Verb | None) -> int:
 
     Else the verb decides.
     """
-    from casemate.cli.usage import UsageError  # noqa: PLC0415 - only on the failing path
+    from casemate.cli.usage import UsageError  # only on the failing path
 
     if isinstance(error, (UsageError, NotExecutable, ProgramNotFound)):
         return error.exit_code
@@ -55,9 +55,9 @@ def exit_code(error: CasemateError, verb: Verb | None) -> int:
 
 def from_os_error(error: OSError, path: str) -> CasemateError:
     """Return a system error that reached the top as an error of the tree."""
-    import errno  # noqa: PLC0415 - only on the failing path
+    import errno  # only on the failing path
 
-    from casemate import errors  # noqa: PLC0415
+    from casemate import errors
 
     categories: dict[int, type[CasemateError]] = {
         errno.EACCES: errors.Denied,
@@ -81,7 +81,7 @@ def from_os_error(error: OSError, path: str) -> CasemateError:
 
 def unexpected(error: BaseException, path: str) -> CasemateError:
     """Return a fault of casemate itself as an error that says so."""
-    from casemate.errors import Internal  # noqa: PLC0415 - only on the failing path
+    from casemate.errors import Internal  # only on the failing path
 
     return Internal(
         path,

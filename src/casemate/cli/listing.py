@@ -35,7 +35,7 @@ def show_rows(listing: Listing, rows: Sequence[Mapping[str, str]], layout: str) 
         lines += [[printable(row.get(column, "")) for column in listing.columns] for row in rows]
         put(align(lines))
     elif layout == "json":
-        from casemate.cli.template.functions import to_json  # noqa: PLC0415 - only when asked for
+        from casemate.cli.template.functions import to_json  # only when asked for
 
         put("".join(to_json(dict(sorted(row.items()))) + "\n" for row in rows))
     else:
@@ -43,7 +43,7 @@ def show_rows(listing: Listing, rows: Sequence[Mapping[str, str]], layout: str) 
 
 
 def _by_template(listing: Listing, rows: Sequence[Mapping[str, str]], layout: str) -> str:
-    from casemate.cli.template.evaluate import Row, Template  # noqa: PLC0415 - only when asked for
+    from casemate.cli.template.evaluate import Row, Template  # only when asked for
 
     is_table = layout.startswith("table")
     source = layout[len("table") :].strip() if is_table else layout

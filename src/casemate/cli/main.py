@@ -61,7 +61,7 @@ class Command:
         rest = self._find_verb(words)
         if self.verb is None:
             return _help_of(self.path)
-        from casemate.cli.args import parse  # noqa: PLC0415 - --version needs no parser
+        from casemate.cli.args import parse  # --version needs no parser
 
         parsed = parse(self.verb, rest, path=self.path)
         if parsed.flag("help"):
@@ -79,7 +79,7 @@ class Command:
         """Take the options before the verb; the first result tells that everything is done."""
         if words in (["--version"], ["-v"]):
             return _print_version(), []
-        from casemate.cli.args import parse_leading  # noqa: PLC0415 - --version needs no parser
+        from casemate.cli.args import parse_leading  # --version needs no parser
 
         leading = table.Verb("", "", module="", options=lambda: table.GLOBAL_OPTIONS)
         values, rest = parse_leading(leading, words)
@@ -121,22 +121,22 @@ def _call(verb: Verb, parsed: Parsed) -> int:
 
 
 def _help_of(path: str | None) -> int:
-    from casemate.cli.help import help_text  # noqa: PLC0415 - only when help is asked for
+    from casemate.cli.help import help_text  # only when help is asked for
 
     streams.put(help_text(path))
     return 0
 
 
 def _print_version() -> bool:
-    from casemate import __version__  # noqa: PLC0415 - only here
+    from casemate import __version__  # only here
 
     streams.say(f"casemate version {__version__}")
     return True
 
 
 def _unknown(path: str, word: str, known: Sequence[str] | dict[str, str]) -> CasemateError:
-    from casemate.cli.suggest import did_you_mean  # noqa: PLC0415 - only on the failing path
-    from casemate.cli.usage import UsageError  # noqa: PLC0415
+    from casemate.cli.suggest import did_you_mean  # only on the failing path
+    from casemate.cli.usage import UsageError
 
     noun = path.rpartition(" ")[0]
     see = f"casemate {noun} --help lists the commands".replace("  ", " ")
@@ -150,14 +150,14 @@ def _unknown(path: str, word: str, known: Sequence[str] | dict[str, str]) -> Cas
 
 
 def _show_traceback(error: BaseException) -> None:
-    import traceback  # noqa: PLC0415 - only with --debug
+    import traceback  # only with --debug
 
     streams.note("".join(traceback.format_exception(error)).rstrip())
 
 
 def _die_of_broken_pipe() -> int:
     """End as programs end that write to a closed pipe: by SIGPIPE, without a word."""
-    import _signal  # type: ignore[import-not-found]  # noqa: PLC0415 - only on this path
+    import _signal  # type: ignore[import-not-found]  # only on this path
 
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
     os.kill(os.getpid(), _signal.SIGPIPE)

@@ -51,7 +51,7 @@ def _duration_ns(text: str) -> int | None:
 
 
 def _calendar_ns(text: str) -> int:
-    import datetime as dt  # noqa: PLC0415 - only calendar times need it
+    import datetime as dt  # only calendar times need it
 
     body, fraction = text, ""
     if "." in text:

@@ -165,7 +165,7 @@ def _source(source: str, kind: str) -> str:
             raise ValueProblem(
                 "the source of a bind mount is a path", f"write ./{source} or an absolute path"
             )
-        import os  # noqa: PLC0415 - a bind mount is the only value that looks at paths
+        import os  # a bind mount is the only value that looks at paths
 
         return os.path.abspath(os.path.expanduser(source))
     if source[0] in "_.-" or source.strip(VOLUME_NAME):
@@ -186,7 +186,7 @@ def _target(target: str) -> str:
 
 
 def _boolean(key: str, text: str) -> bool:
-    from casemate.cli.args import boolean  # noqa: PLC0415 - the parser imports this room
+    from casemate.cli.args import boolean  # the parser imports this room
 
     try:
         return boolean(text)

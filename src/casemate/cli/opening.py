@@ -53,7 +53,7 @@ def for_each(names: Sequence[str], action: Callable[[str], object]) -> int:
 
     Return 0, or 1 when one failed.
     """
-    from casemate.cli import failure  # noqa: PLC0415 - shown only when something fails
+    from casemate.cli import failure  # shown only when something fails
 
     code = 0
     for name in names:

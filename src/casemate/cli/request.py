@@ -158,7 +158,7 @@ def _lines(path: str) -> list[str]:
 
 def _log(parsed: Parsed) -> dict[str, Any]:
     """Return the fields of the log."""
-    from casemate.cli.values import natural, size_bytes  # noqa: PLC0415 - only few lines set the log
+    from casemate.cli.values import natural, size_bytes  # only few lines set the log
 
     given: dict[str, Any] = {}
     for key, value in parsed.all("log-opt"):

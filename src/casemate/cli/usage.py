@@ -25,7 +25,7 @@ class UsageError(Invalid):
         self.usage = usage
 
 
-class ValueProblem(Exception):  # noqa: N818 - not a failure yet: the parser adds which option it belongs to
+class ValueProblem(Exception):  # not a failure yet: the parser adds which option it belongs to
     """A text is not a value of its kind: ``why``, and ``fix``, an example that would be right."""
 
     def __init__(self, why: str, fix: str = "") -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 DIGITS = "0123456789"
 BINARY_UNITS = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 INT64_MAX = 2**63 - 1
+FIRST_REALTIME, LAST_SIGNAL = 34, 64  # signal(7), glibc's SIGRTMIN
 
 # setrlimit(2); the names of docker's --ulimit
 ULIMITS = (
@@ -40,6 +41,11 @@ ULIMITS = (
     "sigpending",
     "stack",
 )
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text is ASCII digits and short enough to be a number of anything here."""
+    return bool(text) and len(text) < 20 and not text.strip(DIGITS)  # noqa: PLR2004 - INT64_MAX has 19
 
 
 def integer(text: str) -> int:
@@ -104,7 +110,7 @@ def cpu_list(text: str) -> str:
     """Return a list of processors as typed, checked. Source: cpuset(7), "List format"."""
     for part in text.split(","):
         low, dash, high = part.partition("-")
-        good = low.isdigit() and (high.isdigit() if dash else True)
+        good = is_number(low) and (is_number(high) if dash else True)
         if not good or (dash and int(high) < int(low)):
             raise ValueProblem(f'"{part}" is not a range of processors', "write for example 0-3 or 0,2")
     return text
@@ -169,7 +175,7 @@ def extra_host(text: str) -> str:
 
 def ip_address(text: str) -> str:
     """Return an IPv4 or IPv6 address as typed, checked."""
-    import _socket  # noqa: PLC0415 - only few commands name an address
+    import _socket  # only few commands name an address
 
     family = _socket.AF_INET6 if ":" in text else _socket.AF_INET
     try:
@@ -248,23 +254,23 @@ def security_option(text: str) -> str:
 
 
 def signal_number(text: str) -> int:
-    """Return a signal's number; takes ``KILL``, ``SIGKILL``, ``9``, ``RTMIN+3``."""
-    if text.isdigit():
-        if not 0 < int(text) <= 64:  # noqa: PLR2004 - _NSIG of Linux
-            raise ValueProblem("a signal is a number from 1 to 64")
+    """Return a signal's number; takes ``KILL``, ``SIGKILL``, ``9``, ``RTMIN+3``, ``RTMAX-1``."""
+    if is_number(text):
+        if not 0 < int(text) <= LAST_SIGNAL:
+            raise ValueProblem(f"a signal is a number from 1 to {LAST_SIGNAL}")
         return int(text)
     name = text.upper().removeprefix("SIG")
-    base, plus, offset = name.partition("+")
-    number = getattr(_signal, f"SIG{base}", None)
-    if base in ("RTMIN", "RTMAX") and isinstance(number, int):
-        base, sign = ("RTMIN", 1) if plus else (base, 1)
-        return number + (int(offset) * sign if offset.isdigit() else 0)
-    if not isinstance(number, int) or plus or base.startswith("_"):
-        names = [known[3:] for known in dir(_signal) if known.startswith("SIG") and known[3:4] != "_"]
-        raise ValueProblem(
-            f"there is no signal {text}", did_you_mean(name, names, otherwise="for example TERM, KILL, 9")
-        )
-    return number
+    number = getattr(_signal, f"SIG{name}", None)
+    if isinstance(number, int) and name[:1] != "_":
+        return number
+    for edge, first, sign in (("RTMIN+", FIRST_REALTIME, 1), ("RTMAX-", LAST_SIGNAL, -1)):
+        offset = name.removeprefix(edge)
+        if offset != name and is_number(offset) and int(offset) <= LAST_SIGNAL - FIRST_REALTIME:
+            return first + sign * int(offset)
+    names = [known[3:] for known in dir(_signal) if known.startswith("SIG") and known[3:4] != "_"]
+    raise ValueProblem(
+        f"there is no signal {text}", did_you_mean(name, names, otherwise="for example TERM, KILL, 9")
+    )
 
 
 def signal_name(text: str) -> str:
@@ -288,7 +294,7 @@ def tail(text: str) -> int | None:
 
 def moment(text: str) -> int:
     """Return a point in time, in ns since the epoch."""
-    from casemate.cli.moments import parse_moment  # noqa: PLC0415 - only logs asks for times
+    from casemate.cli.moments import parse_moment  # only logs asks for times
 
     return parse_moment(text)
 

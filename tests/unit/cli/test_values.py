@@ -121,6 +121,8 @@ def test_good_values(kind: str, text: str, value: object) -> None:
         ("signal", "BOGUS"),
         ("signal", "0"),
         ("signal", "65"),
+        ("signal", "\u00b2"),
+        ("cpu-list", "\u00b2"),
     ],
 )
 def test_bad_values_are_named(kind: str, text: str) -> None:

@@ -19,7 +19,7 @@ def run(parsed: Parsed) -> int:
     """Show every check; exit code 0, 1 (warnings) or 2 (failures)."""
     findings = run_checks()
     if parsed.flag("json"):
-        import json  # noqa: PLC0415 - only when asked for
+        import json  # only when asked for
 
         put(json.dumps([finding.as_dict() for finding in findings], indent=2, ensure_ascii=False) + "\n")
     else:

@@ -31,7 +31,7 @@ def run(parsed: Parsed) -> int:
 
 def gather() -> dict[str, Any]:
     """Return what is known of this host and store, with docker's keys."""
-    from casemate.cgroups.manager import open_manager  # noqa: PLC0415 - reads the mount table
+    from casemate.cgroups.manager import open_manager  # reads the mount table
 
     rootless = os.geteuid() != 0
     with open_engine() as engine:

@@ -39,7 +39,7 @@ def _agreed(*, every: bool) -> bool:
     images = "every image that no container uses" if every else "images without a name"
     note(f"This removes all ended containers, {images} and their layers.")
     write_all(2, b"Go on? [y/N] ")
-    import os  # noqa: PLC0415 - only when asking
+    import os  # only when asking
 
     return os.read(0, 64).strip().lower() in (b"y", b"yes")
 

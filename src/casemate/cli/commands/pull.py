@@ -19,7 +19,7 @@ def run(parsed: Parsed) -> int:
         progress.finish()
     if not quiet:
         note(f"Digest: {image.digest}")
-    from casemate.oci.reference import parse_reference  # noqa: PLC0415 - after the transfer
+    from casemate.oci.reference import parse_reference  # after the transfer
 
     say(parse_reference(parsed.operands[0]).canonical())
     return 0

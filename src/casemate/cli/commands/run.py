@@ -77,7 +77,7 @@ def _say_network_once(engine: Engine) -> None:
     """Tell a person at a terminal, once for this store, that containers have no network unless asked."""
     if not streams.is_terminal(2):
         return
-    import os  # noqa: PLC0415 - only at a terminal
+    import os  # only at a terminal
 
     try:
         os.close(

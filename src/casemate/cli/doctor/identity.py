@@ -25,7 +25,7 @@ def subordinate_ids() -> Finding | None:
     """Check that an ordinary user has enough ids for a container."""
     if os.geteuid() == 0:
         return None
-    from casemate.kernel.userns import own_subid_ranges  # noqa: PLC0415 - ctypes
+    from casemate.kernel.userns import own_subid_ranges  # ctypes
 
     uids, gids = own_subid_ranges()
     count = min(sum(range_[1] for range_ in uids), sum(range_[1] for range_ in gids))
@@ -82,8 +82,8 @@ def root_capabilities() -> Finding | None:
     """Check that root is really root: sandboxes and virtual machines take capabilities away."""
     if os.geteuid() != 0:
         return None
-    from casemate.kernel.capabilities import to_names  # noqa: PLC0415 - ctypes
-    from casemate.kernel.procfs import capability_sets  # noqa: PLC0415
+    from casemate.kernel.capabilities import to_names  # ctypes
+    from casemate.kernel.procfs import capability_sets
 
     sets = capability_sets()
     held = to_names(sets.get("bounding", 0) & sets.get("effective", 0))

@@ -105,10 +105,10 @@ def seccomp() -> Finding:
             effect="no system call is filtered",
             fix="use a kernel with CONFIG_SECCOMP_FILTER",
         )
-    from casemate.errors import CasemateError  # noqa: PLC0415 - loads a library
+    from casemate.errors import CasemateError  # loads a library
 
     try:
-        from casemate.runtime.libseccomp import Library  # noqa: PLC0415
+        from casemate.runtime.libseccomp import Library
 
         Library()
     except (CasemateError, OSError, AttributeError) as error:
@@ -125,8 +125,8 @@ def seccomp() -> Finding:
 
 def landlock() -> Finding:
     """Check Landlock and which version of it."""
-    from casemate.kernel.landlock import abi  # noqa: PLC0415 - ctypes
-    from casemate.kernel.libc import KernelError  # noqa: PLC0415
+    from casemate.kernel.landlock import abi  # ctypes
+    from casemate.kernel.libc import KernelError
 
     try:
         version = abi()

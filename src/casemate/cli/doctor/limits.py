@@ -17,8 +17,8 @@ DELEGATE = (
 
 def control_groups() -> Finding:
     """Check the version of control groups and which limits are enforced for this user."""
-    from casemate.cgroups.manager import open_manager  # noqa: PLC0415 - reads the mount table
-    from casemate.errors import CasemateError  # noqa: PLC0415
+    from casemate.cgroups.manager import open_manager  # reads the mount table
+    from casemate.errors import CasemateError
 
     rootless = os.geteuid() != 0
     try:

@@ -10,7 +10,7 @@ from casemate.cli.doctor.finding import FAIL, OK, WARN, Finding, read_text
 
 def enter() -> Finding:
     """Check that the program that sets containers up is here and may be executed."""
-    from casemate.runtime.sealed import enter_path  # noqa: PLC0415 - ctypes
+    from casemate.runtime.sealed import enter_path  # ctypes
 
     path = enter_path()
     if not os.path.exists(path):

@@ -14,14 +14,14 @@ UNSUITED = ("nfs", "nfs4", "cifs", "smb3", "vfat", "exfat", "ntfs3", "9p", "fuse
 
 def store_opens() -> Finding:
     """Check that the store can be opened; nothing is created when there is none yet."""
-    from casemate.errors import CasemateError  # noqa: PLC0415
-    from casemate.store.paths import default_paths  # noqa: PLC0415
+    from casemate.errors import CasemateError
+    from casemate.store.paths import default_paths
 
     try:
         root = default_paths().root
         if not os.path.isdir(root):
             return Finding("store", OK, f"{root} (not made yet)")
-        from casemate.cli.opening import open_engine  # noqa: PLC0415 - only to open it
+        from casemate.cli.opening import open_engine  # only to open it
 
         with open_engine() as engine:
             containers = len(engine.containers.list(all=True))
@@ -83,8 +83,8 @@ def space() -> Finding:
 
 def _existing_place() -> str:
     """Return the store's root, or the nearest directory above it that exists."""
-    from casemate.errors import CasemateError  # noqa: PLC0415
-    from casemate.store.paths import default_paths  # noqa: PLC0415
+    from casemate.errors import CasemateError
+    from casemate.store.paths import default_paths
 
     try:
         place = default_paths().root

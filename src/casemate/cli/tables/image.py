@@ -57,6 +57,14 @@ def rmi_options() -> Sequence[Option]:
     return [
         Option("force", "Remove it even when it has several names or a container uses it", short="f"),
         Option("no-prune", "Accepted; layers go when nothing needs them", hidden=True),
+        Option(
+            "platform",
+            "Remove one platform",
+            kind="string",
+            many=True,
+            refused=("one platform of an image is kept", "leave it away"),
+            hidden=True,
+        ),
     ]
 
 

@@ -52,11 +52,11 @@ class Row(dict):  # type: ignore[type-arg]  # as OpenMap
         return next((value for key, _, value in pairs if key == arguments[0]), "")
 
 
-class _Break(Exception):  # noqa: N818 - control flow
+class _Break(Exception):  # control flow
     pass
 
 
-class _Continue(Exception):  # noqa: N818 - control flow
+class _Continue(Exception):  # control flow
     pass
 
 

@@ -22,7 +22,7 @@ def truth(value: object) -> bool:
 
 def to_json(value: object) -> str:
     """Return compact JSON without HTML escapes, as docker's ``json`` does."""
-    import json  # noqa: PLC0415 - only templates that ask for it
+    import json  # only templates that ask for it
 
     return json.dumps(None if value is MISSING else value, separators=(",", ":"), ensure_ascii=False)
 
@@ -151,7 +151,7 @@ def html(*values: object) -> str:
 
 def urlquery(*values: object) -> str:
     """Return the text escaped for the query of a URL."""
-    from urllib.parse import quote_plus  # noqa: PLC0415 - hardly ever
+    from urllib.parse import quote_plus  # hardly ever
 
     return quote_plus(go_print(*values))
 

@@ -70,7 +70,7 @@ def type_name(value: object) -> str:
 
 def quoted(text: str) -> str:
     """Return a string as ``%q`` prints it."""
-    import json  # noqa: PLC0415 - few templates quote
+    import json  # few templates quote
 
     return json.dumps(text, ensure_ascii=False)
 

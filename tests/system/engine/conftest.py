@@ -34,7 +34,9 @@ def layer(members: dict[str, bytes | str | None], *, modes: dict[str, int] | Non
     with tarfile.open(fileobj=data, mode="w") as tar:
         for name, content in members.items():
             info = tarfile.TarInfo(name)
-            info.mode = (modes or {}).get(name, 0o755 if content is None or name.startswith("bin/") else 0o644)
+            info.mode = (modes or {}).get(
+                name, 0o755 if content is None or name.startswith("bin/") else 0o644
+            )
             if content is None:
                 info.type = tarfile.DIRTYPE
             elif isinstance(content, str):
@@ -71,7 +73,9 @@ def archive(path: Path, layers: list[bytes], *, config: dict[str, Any], name: st
 def busybox_layer() -> bytes:
     with open("/bin/busybox", "rb") as file:
         program = file.read()
-    members: dict[str, bytes | str | None] = {name: None for name in ("bin", "etc", "home", "home/user", "root", "tmp")}
+    members: dict[str, bytes | str | None] = {
+        name: None for name in ("bin", "etc", "home", "home/user", "root", "tmp")
+    }
     members |= {"bin/busybox": program, PASSWD_NAME: PASSWD, GROUP_NAME: GROUP}
     members |= {f"bin/{applet}": "busybox" for applet in APPLETS}
     return layer(members, modes={"tmp": 0o1777})

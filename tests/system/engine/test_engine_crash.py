@@ -33,21 +33,36 @@ from casemate.store.paths import StorePaths
 with Engine(StorePaths(sys.argv[1], sys.argv[2])) as engine:
     print("open", flush=True)
 """
-RUN = HEAD + """
+RUN = (
+    HEAD
+    + """
     engine.containers.create("busybox", ContainerOptions(argv=["sleep", "0.05"], auto_remove=True), to_start=True).start(Attach()).wait()
 """
-DETACHED = HEAD + """
+)
+DETACHED = (
+    HEAD
+    + """
     engine.containers.create("busybox", ContainerOptions(argv=["sleep", "0.05"], auto_remove=True), to_start=True).start()
 """
-REMOVE = HEAD + """
+)
+REMOVE = (
+    HEAD
+    + """
     engine.containers.get("victim").remove(force=True)
 """
-EXEC = HEAD + """
+)
+EXEC = (
+    HEAD
+    + """
     engine.containers.get("host").exec(["sleep", "0.2"], ExecOptions(), Attach()).wait()
 """
-LOAD = HEAD + """
+)
+LOAD = (
+    HEAD
+    + """
     engine.images.load(sys.argv[3])
 """
+)
 
 
 def _start(script: str, paths: StorePaths, *more: str) -> subprocess.Popen[bytes]:
@@ -138,7 +153,10 @@ def test_load_killed_at_any_moment_leaves_a_store_that_loads(
         _kill_after(_start(LOAD, paths, busybox_archive), rng.uniform(0, 0.4))
     with Engine(paths) as engine:
         image = engine.images.load(busybox_archive)[0]
-        assert engine.containers.create("busybox", ContainerOptions(argv=["true"], auto_remove=True)).start() is None
+        assert (
+            engine.containers.create("busybox", ContainerOptions(argv=["true"], auto_remove=True)).start()
+            is None
+        )
         wait_until(lambda: not engine.containers.list(all=True))
         engine.images.remove("busybox")
         engine.store.gc()
@@ -152,7 +170,9 @@ def test_load_killed_at_any_moment_leaves_a_store_that_loads(
 def test_killed_keeper_loses_no_exit_code_and_no_container(
     engine: Engine, wait_until: Callable[..., object], victims: tuple[str, ...]
 ) -> None:
-    box = engine.containers.create("busybox", ContainerOptions(argv=["sh", "-c", "sleep 1; echo late; exit 6"]))
+    box = engine.containers.create(
+        "busybox", ContainerOptions(argv=["sh", "-c", "sleep 1; echo late; exit 6"])
+    )
     box.start()
     everybody = [pid for pid in process_ids() if _comm(pid) in victims and _keeps(pid, box.id)]
     assert everybody
@@ -195,7 +215,9 @@ def _keeps(pid: int, container_id: str) -> bool:
     return any(link.endswith(f"/locks/{container_id}") for link in links)
 
 
-def test_hundred_containers_leave_nothing(engine: Engine, paths: StorePaths, wait_until: Callable[..., object]) -> None:
+def test_hundred_containers_leave_nothing(
+    engine: Engine, paths: StorePaths, wait_until: Callable[..., object]
+) -> None:
     descriptors = len(os.listdir("/proc/self/fd"))
     for _ in range(100):
         session = engine.containers.create("busybox", ContainerOptions(argv=["true"], auto_remove=True))

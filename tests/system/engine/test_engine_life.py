@@ -48,8 +48,12 @@ def test_stop_kills_after_the_timeout(engine: Engine) -> None:
     assert box.inspect()["State"] | {"Status": "exited", "ExitCode": 137} == box.inspect()["State"]
 
 
-def test_container_can_be_started_again_and_keeps_its_files(engine: Engine, execute: Callable[..., object]) -> None:
-    box = engine.containers.create("busybox", ContainerOptions(argv=["sh", "-c", "test -e /mark && exit 5; touch /mark"]))
+def test_container_can_be_started_again_and_keeps_its_files(
+    engine: Engine, execute: Callable[..., object]
+) -> None:
+    box = engine.containers.create(
+        "busybox", ContainerOptions(argv=["sh", "-c", "test -e /mark && exit 5; touch /mark"])
+    )
     box.start()
     assert box.wait() == 0
     box.start()
@@ -57,7 +61,9 @@ def test_container_can_be_started_again_and_keeps_its_files(engine: Engine, exec
 
 
 def test_waiters_of_an_auto_removed_container_get_its_code(engine: Engine, paths: StorePaths) -> None:
-    box = engine.containers.create("busybox", ContainerOptions(argv=["sh", "-c", "sleep 0.5; exit 9"], auto_remove=True))
+    box = engine.containers.create(
+        "busybox", ContainerOptions(argv=["sh", "-c", "sleep 0.5; exit 9"], auto_remove=True)
+    )
     box.start()
     codes: list[int] = []
 
@@ -73,14 +79,18 @@ def test_waiters_of_an_auto_removed_container_get_its_code(engine: Engine, paths
     assert codes == [9, 9, 9]
 
 
-def test_detached_auto_remove_container_removes_itself(engine: Engine, wait_until: Callable[..., object]) -> None:
+def test_detached_auto_remove_container_removes_itself(
+    engine: Engine, wait_until: Callable[..., object]
+) -> None:
     engine.containers.create("busybox", ContainerOptions(argv=["true"], auto_remove=True)).start()
     wait_until(lambda: not engine.store.containers.list())
     wait_until(lambda: not os.listdir(engine.store.paths.containers))
 
 
 def test_log_keeps_streams_order_and_times(engine: Engine) -> None:
-    box = engine.containers.create("busybox", ContainerOptions(argv=["sh", "-c", "echo a; sleep 0.1; echo b >&2; sleep 0.1; echo c"]))
+    box = engine.containers.create(
+        "busybox", ContainerOptions(argv=["sh", "-c", "echo a; sleep 0.1; echo b >&2; sleep 0.1; echo c"])
+    )
     before = time.time_ns()
     box.start()
     box.wait()
@@ -92,7 +102,9 @@ def test_log_keeps_streams_order_and_times(engine: Engine) -> None:
 
 
 def test_following_a_log_ends_with_the_program(engine: Engine) -> None:
-    box = engine.containers.create("busybox", ContainerOptions(argv=["sh", "-c", "for i in 1 2 3; do echo $i; sleep 0.1; done"]))
+    box = engine.containers.create(
+        "busybox", ContainerOptions(argv=["sh", "-c", "for i in 1 2 3; do echo $i; sleep 0.1; done"])
+    )
     box.start()
     assert b"".join(piece.data for piece in box.logs(follow=True)) == b"1\n2\n3\n"
 
@@ -109,8 +121,12 @@ def test_log_is_rotated_and_bounded(engine: Engine) -> None:
     assert sum(len(piece.data) for piece in box.logs()) > 65536
 
 
-def test_attach_gets_what_is_written_from_now_on_and_can_write(engine: Engine, wait_until: Callable[..., object]) -> None:
-    box = engine.containers.create("busybox", ContainerOptions(argv=["sh", "-c", "read line; echo got $line"], interactive=True))
+def test_attach_gets_what_is_written_from_now_on_and_can_write(
+    engine: Engine, wait_until: Callable[..., object]
+) -> None:
+    box = engine.containers.create(
+        "busybox", ContainerOptions(argv=["sh", "-c", "read line; echo got $line"], interactive=True)
+    )
     box.start()
     reader, writer = os.pipe()
     with box.attach(Attach(stdin=True, stdout_fd=writer, stderr_fd=None)) as session:
@@ -123,8 +139,12 @@ def test_attach_gets_what_is_written_from_now_on_and_can_write(engine: Engine, w
 
 def test_terminal_is_a_terminal_with_the_callers_size(engine: Engine) -> None:
     reader, writer = os.pipe()
-    options = ContainerOptions(argv=["sh", "-c", "test -t 0 && stty size; echo $TERM"], tty=True, interactive=True, auto_remove=True)
-    session = engine.containers.create("busybox", options).start(Attach(stdin=True, stdout_fd=writer, rows=40, columns=120))
+    options = ContainerOptions(
+        argv=["sh", "-c", "test -t 0 && stty size; echo $TERM"], tty=True, interactive=True, auto_remove=True
+    )
+    session = engine.containers.create("busybox", options).start(
+        Attach(stdin=True, stdout_fd=writer, rows=40, columns=120)
+    )
     os.close(writer)
     with session:
         session.resize(40, 120)
@@ -141,14 +161,18 @@ def test_exec_needs_a_running_container(engine: Engine) -> None:
         box.kill()
 
 
-def test_exec_has_own_code_streams_user_and_environment(engine: Engine, execute: Callable[..., object]) -> None:
+def test_exec_has_own_code_streams_user_and_environment(
+    engine: Engine, execute: Callable[..., object]
+) -> None:
     box = engine.containers.create("busybox", ContainerOptions(argv=["sleep", "100"], env=["A=1"]))
     box.start()
     result = execute(box, "sh", "-c", "cat; echo $A $B >&2; exit 3", stdin=b"in", env=["B=2"], workdir="/tmp")
     assert (result.out, result.err, result.code) == ("in", "1 2\n", 3)
 
 
-def test_detached_exec_goes_on(engine: Engine, execute: Callable[..., object], wait_until: Callable[..., object]) -> None:
+def test_detached_exec_goes_on(
+    engine: Engine, execute: Callable[..., object], wait_until: Callable[..., object]
+) -> None:
     box = engine.containers.create("busybox", ContainerOptions(argv=["sleep", "100"]))
     box.start()
     box.exec(["sh", "-c", "sleep 0.1; touch /tmp/done"], ExecOptions(detach=True))
@@ -210,7 +234,9 @@ def test_listing_500_stopped_containers_is_one_query(engine: Engine, monkeypatch
     box = engine.containers.create("busybox", ContainerOptions(argv=["true"]))
     config = box.row.config
     for number in range(500):
-        row = ContainerRow(id=f"{number:064x}", name=f"c{number}", state="exited", config=config, created_ns=number + 1)
+        row = ContainerRow(
+            id=f"{number:064x}", name=f"c{number}", state="exited", config=config, created_ns=number + 1
+        )
         engine.store.containers.insert(row, durable=False)
     queries: list[str] = []
     read = type(engine.store.database).read
@@ -224,7 +250,9 @@ def test_listing_500_stopped_containers_is_one_query(engine: Engine, monkeypatch
     assert len(queries) == 1
     monkeypatch.undo()
     with engine.store.database.write() as transaction:
-        transaction.execute("DELETE FROM containers WHERE name LIKE 'c%' AND config=? AND id<>?", config, box.id)
+        transaction.execute(
+            "DELETE FROM containers WHERE name LIKE 'c%' AND config=? AND id<>?", config, box.id
+        )
 
 
 def test_a_writer_keeps_no_reader_waiting(engine: Engine, paths: StorePaths) -> None:

@@ -67,7 +67,9 @@ def test_environment_is_image_then_caller_and_never_the_hosts(
 ) -> None:
     monkeypatch.setenv("HOST_SECRET", "token")
     monkeypatch.setenv("PASSED_ON", "value")
-    found = dict(line.split("=", 1) for line in run("env", env=["A=1", "PASSED_ON", "ABSENT"]).out.splitlines())
+    found = dict(
+        line.split("=", 1) for line in run("env", env=["A=1", "PASSED_ON", "ABSENT"]).out.splitlines()
+    )
     assert found["FROM_IMAGE"] == "yes"
     assert found["A"] == "1"
     assert found["PASSED_ON"] == "value"
@@ -99,7 +101,9 @@ def test_numeric_user_needs_no_account(run: Callable[..., object]) -> None:
     assert run("id", user="4711:4712").out.startswith("uid=4711 gid=4712")
 
 
-@pytest.mark.parametrize("user", ["-1", "0x1", " 1", "4294967295", "4294967296", "99999999999", "1:", ":1", "+0"])
+@pytest.mark.parametrize(
+    "user", ["-1", "0x1", " 1", "4294967295", "4294967296", "99999999999", "1:", ":1", "+0"]
+)
 def test_malformed_user_is_refused_and_never_a_name(run: Callable[..., object], user: str) -> None:
     with pytest.raises(Invalid):
         run("id", user=user)
@@ -117,14 +121,18 @@ def test_user_outside_the_range_is_refused(run: Callable[..., object]) -> None:
 
 
 def test_root_holds_eight_capabilities_behind_seccomp_and_no_new_privs(run: Callable[..., object]) -> None:
-    fields = dict(line.split(":\t", 1) for line in run("cat", "/proc/self/status").out.splitlines() if ":\t" in line)
+    fields = dict(
+        line.split(":\t", 1) for line in run("cat", "/proc/self/status").out.splitlines() if ":\t" in line
+    )
     assert fields["CapEff"] == fields["CapPrm"] == fields["CapBnd"] == "00000000000004fb"
     assert fields["CapInh"] == fields["CapAmb"] == "0" * 16
     assert fields["NoNewPrivs"] == "1"
     assert fields["Seccomp"] == "2"
 
 
-def test_exec_is_confined_exactly_like_start(engine: Engine, run: Callable[..., object], execute: Callable[..., object]) -> None:
+def test_exec_is_confined_exactly_like_start(
+    engine: Engine, run: Callable[..., object], execute: Callable[..., object]
+) -> None:
     command = ("grep", "-E", "^(Cap|NoNew|Seccomp|Groups|Uid|Gid)", "/proc/self/status")
     container = engine.containers.create("busybox", ContainerOptions(argv=["sleep", "100"]))
     container.start()
@@ -134,11 +142,20 @@ def test_exec_is_confined_exactly_like_start(engine: Engine, run: Callable[..., 
 
 
 def test_relaxations_are_recorded_and_shown(engine: Engine, run: Callable[..., object]) -> None:
-    options = ContainerOptions(argv=["true"], cap_add=["NET_RAW"], security_opt=["seccomp=unconfined", "label=disable"])
+    options = ContainerOptions(
+        argv=["true"], cap_add=["NET_RAW"], security_opt=["seccomp=unconfined", "label=disable"]
+    )
     shown = engine.containers.create("busybox", options).inspect()["Casemate"]
     assert shown["Relaxations"] == ["seccomp=unconfined", "cap-add=CAP_NET_RAW"]
     assert "label" in shown["Notes"][0]
-    fields = run("grep", "-E", "^(CapEff|Seccomp:)", "/proc/self/status", cap_add=["NET_RAW"], security_opt=["seccomp=unconfined"])
+    fields = run(
+        "grep",
+        "-E",
+        "^(CapEff|Seccomp:)",
+        "/proc/self/status",
+        cap_add=["NET_RAW"],
+        security_opt=["seccomp=unconfined"],
+    )
     assert fields.out == "CapEff:\t00000000000024fb\nSeccomp:\t0\n"
 
 
@@ -164,7 +181,9 @@ def test_limits_are_those_asked_for(engine: Engine, run: Callable[..., object]) 
 
 @root_only
 def test_memory_and_pids_limits_hold(engine: Engine, run: Callable[..., object]) -> None:
-    container = engine.containers.create("busybox", ContainerOptions(argv=["sleep", "100"], memory_bytes=64 << 20, pids_limit=50))
+    container = engine.containers.create(
+        "busybox", ContainerOptions(argv=["sleep", "100"], memory_bytes=64 << 20, pids_limit=50)
+    )
     container.start()
     used = container.stats()
     assert used["memory"]["limit_bytes"] == 64 << 20
@@ -180,7 +199,9 @@ def test_oom_kill_is_137_and_said_so(engine: Engine) -> None:
     assert container.inspect()["State"]["OOMKilled"] is True
 
 
-def test_files_made_through_a_bind_belong_to_who_made_them(run: Callable[..., object], tmp_path: Path) -> None:
+def test_files_made_through_a_bind_belong_to_who_made_them(
+    run: Callable[..., object], tmp_path: Path
+) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()
     mount = MountOption(source=str(shared), target="/data")
@@ -208,7 +229,9 @@ def test_missing_bind_source_is_made_for_v_and_refused_for_mount(
     assert run("true", mounts=[MountOption(source=str(source), target="/data", create_source=True)]).code == 0
     assert source.is_dir()
     with pytest.raises(Invalid, match="absolute"):
-        engine.containers.create("busybox", ContainerOptions(mounts=[MountOption(source="rel", target="/data")]))
+        engine.containers.create(
+            "busybox", ContainerOptions(mounts=[MountOption(source="rel", target="/data")])
+        )
 
 
 def test_named_volume_outlives_containers_and_is_shared(run: Callable[..., object]) -> None:
@@ -220,12 +243,20 @@ def test_named_volume_outlives_containers_and_is_shared(run: Callable[..., objec
 def test_image_volume_is_filled_from_the_image_and_goes_with_the_container(
     engine: Engine, run: Callable[..., object], make_image: Callable[..., str]
 ) -> None:
-    image = make_image("withvolume", {"var": None, "var/data": None, "var/data/file": b"original\n"}, Volumes={"/var/data": {}})
-    assert run("sh", "-c", "cat /var/data/file; mount | grep -c /var/data", image=image).out == "original\n1\n"
+    image = make_image(
+        "withvolume",
+        {"var": None, "var/data": None, "var/data/file": b"original\n"},
+        Volumes={"/var/data": {}},
+    )
+    assert (
+        run("sh", "-c", "cat /var/data/file; mount | grep -c /var/data", image=image).out == "original\n1\n"
+    )
     assert os.listdir(engine.store.paths.volumes) == []
 
 
-def test_host_network_is_the_hosts_and_none_has_only_loopback(engine: Engine, run: Callable[..., object]) -> None:
+def test_host_network_is_the_hosts_and_none_has_only_loopback(
+    engine: Engine, run: Callable[..., object]
+) -> None:
     count = ("sh", "-c", "grep -c : /proc/net/dev")
     assert run(*count).out == "1\n"
     with open("/proc/net/dev", encoding="ascii") as file:
@@ -236,7 +267,9 @@ def test_host_network_is_the_hosts_and_none_has_only_loopback(engine: Engine, ru
 
 
 def test_inspect_is_json_with_dockers_keys(engine: Engine) -> None:
-    container = engine.containers.create("busybox", ContainerOptions(name="box", argv=["true"], labels={"a": "b"}))
+    container = engine.containers.create(
+        "busybox", ContainerOptions(name="box", argv=["true"], labels={"a": "b"})
+    )
     document = json.loads(json.dumps(container.inspect()))
     assert document["Name"] == "/box"
     assert document["Config"]["Labels"] == {"made.by": "test", "a": "b"}

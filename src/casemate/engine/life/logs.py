@@ -180,10 +180,8 @@ def last_lines(pieces: list[LogLine], count: int) -> list[LogLine]:
     if count <= 0:
         return []
     kept: list[LogLine] = []
-    left = count + (not (pieces and pieces[-1].data.endswith(b"\n")))
-    # A line end closes the line before it, so the search is for the line end in front of the first line
-    # wanted.
-    left += bool(pieces and pieces[-1].data.endswith(b"\n"))
+    # A line end closes the line before it, so the one to find is in front of the first line wanted.
+    left = count + bool(pieces and pieces[-1].data.endswith(b"\n"))
     for piece in reversed(pieces):
         position = len(piece.data)
         while left and (position := piece.data.rfind(b"\n", 0, position)) >= 0:

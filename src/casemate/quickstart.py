@@ -38,27 +38,25 @@ def interpreter_stamp() -> bytes:
 class Bundle:
     """The bundle as a finder and loader of modules (importlib's ``MetaPathFinder`` and ``Loader``)."""
 
-    __slots__ = ("code", "index", "missed")
+    __slots__ = ("fd", "index", "missed", "start")
 
     def __init__(self) -> None:
         self.index: dict[str, tuple[bool, int, int, int, int]] = {}
-        self.code = b""
+        self.fd = -1
+        self.start = 0
         self.missed: dict[str, str] = {}
 
-    def read(self) -> None:
-        """Read the bundle; a missing, foreign or damaged one stays empty."""
+    def open(self) -> None:
+        """Open the bundle and read its index; a missing, foreign or damaged one stays empty."""
         try:
-            fd = os.open(PATH, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            self.fd = os.open(PATH, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
             return
-        try:
-            data = os.read(fd, os.fstat(fd).st_size)
-        finally:
-            os.close(fd)
-        length = int.from_bytes(data[12:HEADER_BYTES], "little")
-        if data[:4] == MAGIC and data[4:12] == interpreter_stamp():
-            self.index = marshal.loads(data[HEADER_BYTES : HEADER_BYTES + length])  # noqa: S302 - as trusted as a .pyc
-            self.code = data[HEADER_BYTES + length :]
+        header = os.pread(self.fd, HEADER_BYTES, 0)
+        length = int.from_bytes(header[12:HEADER_BYTES], "little")
+        if header[:4] == MAGIC and header[4:12] == interpreter_stamp():
+            self.index = marshal.loads(os.pread(self.fd, length, HEADER_BYTES))  # noqa: S302 - as trusted as a .pyc
+            self.start = HEADER_BYTES + length
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         """A module of ours, if the bundle has its present source; None leaves it to the next finder."""
@@ -92,14 +90,15 @@ class Bundle:
     def exec_module(self, module: ModuleType) -> None:
         """Run the module's code."""
         _, _, _, offset, length = self.index[module.__name__]
-        code: CodeType = marshal.loads(self.code[offset : offset + length])  # noqa: S302 - as trusted as a .pyc
+        data = os.pread(self.fd, length, self.start + offset)
+        code: CodeType = marshal.loads(data)  # noqa: S302 - as trusted as a .pyc
         exec(code, module.__dict__)  # noqa: S102 - this is what a loader does
 
 
 def command(target: str) -> int:
     """Install the bundle, run ``main`` of the module ``target``, and renew a bundle that missed too much."""
     bundle = Bundle()
-    bundle.read()
+    bundle.open()
     sys.meta_path.insert(0, bundle)
     module = __import__(target, fromlist=("main",))
     try:

@@ -38,8 +38,8 @@ class Containers:
         Raises: NotFound (image, with pull "never"), AlreadyExists (name), Invalid (an option or the image's
         configuration).
         """
-        from casemate.engine.life.create import create_container  # noqa: PLC0415 - each verb loads what it needs
-        from casemate.engine.options import ContainerOptions  # noqa: PLC0415 - as above
+        from casemate.engine.life.create import create_container
+        from casemate.engine.options import ContainerOptions
 
         options = options or ContainerOptions()
         found = (
@@ -81,7 +81,7 @@ class Containers:
                 container for container in found if present_state(store.paths, container.row).status in _UP
             ]
         if filters:
-            from casemate.engine.show.filters import matching  # noqa: PLC0415 - only when something is filtered
+            from casemate.engine.show.filters import matching
 
             found = matching(found, filters)
         return found[:last] if last > 0 else found
@@ -129,8 +129,8 @@ class Container:
         Raises: ProgramNotFound (127), NotExecutable (126), Conflict (already running). A failed start of an
         auto-remove container removes it.
         """
-        from casemate.engine.life.finish import finish  # noqa: PLC0415 - each verb loads what it needs
-        from casemate.engine.life.start import start_container  # noqa: PLC0415 - as above
+        from casemate.engine.life.finish import finish
+        from casemate.engine.life.start import start_container
 
         row = self._fresh()
         lock, self._lock = self._lock, None
@@ -149,7 +149,7 @@ class Container:
 
     def attach(self, attach: Attach) -> Session:
         """Join the streams of the running program. Raises Conflict when it does not run."""
-        from casemate.engine.life.attach import attach_to_container  # noqa: PLC0415 - each verb loads what it needs
+        from casemate.engine.life.attach import attach_to_container
 
         return attach_to_container(self._store, self._fresh(), attach)
 
@@ -160,8 +160,8 @@ class Container:
 
         Raises: Conflict (not running, paused), ProgramNotFound, NotExecutable.
         """
-        from casemate.engine.life.exec import exec_in_container  # noqa: PLC0415 - each verb loads what it needs
-        from casemate.engine.options import ExecOptions  # noqa: PLC0415 - as above
+        from casemate.engine.life.exec import exec_in_container
+        from casemate.engine.options import ExecOptions
 
         options = options or ExecOptions()
         session = exec_in_container(self._store, self._fresh(), argv, options, attach)
@@ -175,7 +175,7 @@ class Container:
 
         Stopped already: success.
         """
-        from casemate.engine.life.stop import stop_container  # noqa: PLC0415 - each verb loads what it needs
+        from casemate.engine.life.stop import stop_container
 
         stop_container(self._store, self._fresh(), timeout_s)
         self._look_again()
@@ -185,14 +185,14 @@ class Container:
 
         Raises Conflict when it does not run, Invalid for an unknown signal.
         """
-        from casemate.engine.life.stop import kill_container  # noqa: PLC0415 - each verb loads what it needs
+        from casemate.engine.life.stop import kill_container
 
         kill_container(self._store, self._fresh(), signal)
         self._look_again()
 
     def wait(self) -> int:
         """Block until the program has ended and return its exit code (at once when it is not running)."""
-        from casemate.engine.life.finish import finish, wait_for_end  # noqa: PLC0415 - each verb loads what it needs
+        from casemate.engine.life.finish import finish, wait_for_end
 
         code = wait_for_end(self._store, self.id)
         finish(self._store, self.id)
@@ -204,7 +204,7 @@ class Container:
 
         Raises: Conflict when it is running and not ``force``.
         """
-        from casemate.engine.life.stop import remove_container  # noqa: PLC0415 - each verb loads what it needs
+        from casemate.engine.life.stop import remove_container
 
         remove_container(self._store, self._fresh(), force=force, volumes=volumes)
 
@@ -213,21 +213,21 @@ class Container:
 
         Raises Conflict (not running, or paused already), Unsupported (no freezer).
         """
-        from casemate.engine.life.stop import pause_container  # noqa: PLC0415 - each verb loads what it needs
+        from casemate.engine.life.stop import pause_container
 
         pause_container(self._store, self._fresh())
         self._look_again()
 
     def unpause(self) -> None:
         """Thaw. Raises Conflict when it is not paused."""
-        from casemate.engine.life.stop import unpause_container  # noqa: PLC0415 - each verb loads what it needs
+        from casemate.engine.life.stop import unpause_container
 
         unpause_container(self._store, self._fresh())
         self._look_again()
 
     def rename(self, name: str) -> None:
         """Give another name. Raises AlreadyExists, Invalid."""
-        from casemate.engine.names import check_name  # noqa: PLC0415 - each verb loads what it needs
+        from casemate.engine.names import check_name
 
         self._store.containers.update(self.id, name=check_name(name))
         self.name = self._fresh().name
@@ -237,7 +237,7 @@ class Container:
 
         Raises Conflict.
         """
-        from casemate.engine.show.processes import list_processes  # noqa: PLC0415 - each verb loads what it needs
+        from casemate.engine.show.processes import list_processes
 
         return list_processes(self._store, self._fresh())
 
@@ -246,7 +246,7 @@ class Container:
 
         Raises Conflict when it does not run.
         """
-        from casemate.engine.life.stop import open_cgroup  # noqa: PLC0415 - each verb loads what it needs
+        from casemate.engine.life.stop import open_cgroup
 
         return open_cgroup(self._store, self._fresh(), "read usage").stats()
 
@@ -262,7 +262,7 @@ class Container:
 
         ``follow`` until the program ends.
         """
-        from casemate.engine.life.logs import read_log  # noqa: PLC0415 - each verb loads what it needs
+        from casemate.engine.life.logs import read_log
 
         return read_log(
             container_dir(self._store.paths, self.id),
@@ -280,7 +280,7 @@ class Container:
 
     def inspect(self) -> dict[str, Any]:
         """Docker's inspect document; what widens the default wall is listed under "Casemate"."""
-        from casemate.engine.show.container import inspect_container  # noqa: PLC0415 - each verb loads what it needs
+        from casemate.engine.show.container import inspect_container
 
         return inspect_container(self._store, self._fresh())
 
@@ -289,6 +289,6 @@ class Container:
 
         ID, Names, Image, Command, CreatedAt, RunningFor, Status, State, Ports, Labels, Mounts, ...
         """
-        from casemate.engine.show.rows import summarize  # noqa: PLC0415 - each verb loads what it needs
+        from casemate.engine.show.rows import summarize
 
         return summarize(self._store, self._row)

@@ -35,8 +35,8 @@ class Engine:
     def __init__(
         self, paths: StorePaths | None = None, *, progress: Progress | None = None, recover: bool = True
     ) -> None:
-        from casemate.store.paths import default_paths  # noqa: PLC0415 - loaded when it is needed
-        from casemate.store.store import Store  # noqa: PLC0415 - loaded when it is needed
+        from casemate.store.paths import default_paths
+        from casemate.store.store import Store
 
         self.progress = progress
         self.store: Store = Store.open(paths or default_paths())
@@ -61,7 +61,7 @@ class Engine:
     def containers(self) -> Containers:
         """The containers of this store: create, get, list."""
         if self._containers is None:
-            from casemate.engine.containers import Containers  # noqa: PLC0415 - loaded when it is needed
+            from casemate.engine.containers import Containers
 
             self._containers = Containers(self)
         return self._containers
@@ -70,7 +70,7 @@ class Engine:
     def images(self) -> Images:
         """The images of this store: pull, get, list, remove, tag, load, save, inspect, bootstrap."""
         if self._images is None:
-            from casemate.engine.images import Images  # noqa: PLC0415 - loaded when it is needed
+            from casemate.engine.images import Images
 
             self._images = Images(self)
         return self._images
@@ -81,6 +81,6 @@ class Engine:
         Idempotent, cheap when there is nothing to do (one query), and safe beside any number of other
         engines.
         """
-        from casemate.engine.recover import recover  # noqa: PLC0415 - loaded when it is needed
+        from casemate.engine.recover import recover
 
         return recover(self.store)

@@ -46,7 +46,7 @@ def forget_config(store: Store, config_digest: str) -> None:
 
 
 def _parse_and_keep(store: Store, config_digest: str, path: str) -> dict[str, Any]:
-    from casemate.image.config import ImageConfig  # noqa: PLC0415 - only the first time an image is used
+    from casemate.image.config import ImageConfig
 
     data = store.content.read(config_digest, limit_bytes=MAX_CONFIG_BYTES)
     parsed = ImageConfig.parse(data, what=f"configuration {config_digest[7:19]}")

@@ -46,7 +46,7 @@ class Image:
 
     def inspect(self) -> dict[str, Any]:
         """Docker's image inspect document."""
-        from casemate.engine.show.image import inspect_image  # noqa: PLC0415 - each verb loads what it needs
+        from casemate.engine.show.image import inspect_image
 
         return inspect_image(self._store, self)
 
@@ -55,13 +55,13 @@ class Image:
 
         Repository, Tag, Digest, ID, CreatedSince, CreatedAt, Size, ...
         """
-        from casemate.engine.show.image import summarize_image  # noqa: PLC0415 - each verb loads what it needs
+        from casemate.engine.show.image import summarize_image
 
         return summarize_image(self._store, self)
 
     def history(self) -> list[dict[str, Any]]:
         """Docker's history rows, newest first: ID, Created, CreatedBy, Size, Comment."""
-        from casemate.engine.show.image import image_history  # noqa: PLC0415 - each verb loads what it needs
+        from casemate.engine.show.image import image_history
 
         return image_history(self._store, self)
 
@@ -108,7 +108,7 @@ class Images:
 
         Raises: NotFound, Unauthorized, Unavailable, Corrupt, Exhausted, Invalid.
         """
-        from casemate.engine.transfer import pull_image  # noqa: PLC0415 - each verb loads what it needs
+        from casemate.engine.transfer import pull_image
 
         return self._image(
             pull_image(self._store, reference, platform=platform, progress=self._engine.progress)
@@ -135,7 +135,7 @@ class Images:
         found += [Image(self._store, record, ()) for record in self._store.images.list_unnamed()]
         found.sort(key=lambda image: -image.record.created_ns)
         if filters:
-            from casemate.engine.show.image import matching_images  # noqa: PLC0415 - only when something is filtered
+            from casemate.engine.show.image import matching_images
 
             found = matching_images(found, filters)
         return found
@@ -183,7 +183,7 @@ class Images:
 
     def _delete(self, image: Image) -> Sequence[dict[str, str]]:
         """Collect what nothing reaches any more."""
-        from casemate.engine.imageconfig import forget_config  # noqa: PLC0415 - only here
+        from casemate.engine.imageconfig import forget_config
 
         removed = self._store.gc().removed
         if self._store.images.find_manifest(image.digest) is None:
@@ -202,7 +202,7 @@ class Images:
 
         Raises: Invalid, Corrupt, Exhausted, Denied.
         """
-        from casemate.engine.transfer import load_images  # noqa: PLC0415 - each verb loads what it needs
+        from casemate.engine.transfer import load_images
 
         return [
             self._image(record) for record in load_images(self._store, source, progress=self._engine.progress)
@@ -219,7 +219,7 @@ class Images:
 
         Raises: NotFound, Invalid.
         """
-        from casemate.engine.transfer import save_images  # noqa: PLC0415 - each verb loads what it needs
+        from casemate.engine.transfer import save_images
 
         save_images(
             self._store, [(reference, self.get(reference)) for reference in references], target, form=format
@@ -227,7 +227,7 @@ class Images:
 
     def adopt(self, source: ImageSource, name: str) -> Image:
         """Take an image from any source and give it ``name``. Raises: what fetching and unpacking raise."""
-        from casemate.engine.transfer import adopt_image  # noqa: PLC0415 - each verb loads what it needs
+        from casemate.engine.transfer import adopt_image
 
         return self._image(adopt_image(self._store, source, name, progress=self._engine.progress))
 
@@ -235,7 +235,7 @@ class Images:
         self, reference: str, *, include: Sequence[str] = (), mirror: str = "", refresh: bool = False
     ) -> Image:
         """Make an image from Debian's own packages, without a registry: see ``engine.bootstrap.make``."""
-        from casemate.engine.bootstrap.make import bootstrap_image  # noqa: PLC0415 - each verb loads what it needs
+        from casemate.engine.bootstrap.make import bootstrap_image
 
         return bootstrap_image(self._engine, reference, include=include, mirror=mirror, refresh=refresh)
 
@@ -253,6 +253,6 @@ def _is_name(reference: str, image: Image) -> bool:
 
 def _suits(have: str, wanted: str) -> bool:
     """Whether an image of platform ``have`` is what was asked for."""
-    from casemate.oci.platform import parse_platform  # noqa: PLC0415 - only with --platform
+    from casemate.oci.platform import parse_platform
 
     return not have or parse_platform(wanted).rank_of(parse_platform(have)) is not None

@@ -56,7 +56,7 @@ def _adopt(store: Store, row: ContainerRow) -> list[str]:
 
     Record the process that the keeper wrote down.
     """
-    from casemate.kernel.procfs import boot_id, parent_pid, start_time  # noqa: PLC0415 - hardly ever
+    from casemate.kernel.procfs import boot_id, parent_pid, start_time
 
     pid = read_pid(store.paths, row.id)
     started = start_time(pid) if pid else None
@@ -68,7 +68,7 @@ def _adopt(store: Store, row: ContainerRow) -> list[str]:
 
 def _repair(store: Store, container_id: str, held: Fd) -> list[str]:
     """Bring one container, whose lock we hold, to a state for which nobody has to be responsible."""
-    from casemate.engine.life.finish import destroy, remove_cgroup, remove_socket, settle  # noqa: PLC0415 - hardly ever
+    from casemate.engine.life.finish import destroy, remove_cgroup, remove_socket, settle
 
     row = store.containers.find(container_id)
     if row is None or row.state not in ACTIVE:
@@ -109,7 +109,7 @@ def sweep(store: Store) -> list[str]:
 
     Safe beside others: rows are written first and deleted last.
     """
-    from casemate.engine.life.trees import remove_tree  # noqa: PLC0415 - once a boot
+    from casemate.engine.life.trees import remove_tree
 
     done = []
     found = _names(store.paths.containers)

@@ -85,7 +85,7 @@ def pull_image(
 
     Raises: what fetching raises.
     """
-    from casemate.registry.open import open_source  # noqa: PLC0415 - urllib3 is not needed to load an archive
+    from casemate.registry.open import open_source
 
     name = None if _is_other_transport(reference) else parse_reference(reference)
     source = open_source(reference)
@@ -163,7 +163,7 @@ def _bring_in(
 
 def _time_ns(text: str) -> int:
     """Nanoseconds since 1970 of an RFC 3339 time; 0 for none or nonsense (it is only shown)."""
-    import datetime as dt  # noqa: PLC0415 - only while an image comes in
+    import datetime as dt
 
     try:
         moment = dt.datetime.fromisoformat(text)
@@ -191,9 +191,9 @@ def load_images(store: Store, source: str | int, *, progress: Progress | None) -
 
     Raises: Invalid, Corrupt, Exhausted, Denied.
     """
-    import os  # noqa: PLC0415 - beside its only use
+    import os
 
-    from casemate.registry.open import Archive, open_source  # noqa: PLC0415 - each verb loads what it needs
+    from casemate.registry.open import Archive, open_source
 
     path = ("-" if source == 0 else f"/proc/self/fd/{source}") if isinstance(source, int) else source
     if os.path.isdir(path):
@@ -220,8 +220,8 @@ def save_images(store: Store, images: Sequence[tuple[str, Image]], target: str |
 
     Raises: NotFound, Invalid, Denied.
     """
-    from casemate.registry.open import open_sink  # noqa: PLC0415 - each verb loads what it needs
-    from casemate.registry.push import push_image  # noqa: PLC0415 - as above
+    from casemate.registry.open import open_sink
+    from casemate.registry.push import push_image
 
     path = ("-" if target == 1 else f"/proc/self/fd/{target}") if isinstance(target, int) else target
     sink = open_sink(f"{form}:{path}")

@@ -84,8 +84,8 @@ def _fill(store: Store, container_id: str, record: dict[str, Any], mount: dict[s
     """Copy what the image has at the target into a new volume, as docker does."""
     if record["options"].get("rootfs"):
         return
-    from casemate.engine.copyup import copy_up  # noqa: PLC0415 - only new volumes
-    from casemate.engine.life.surroundings import root_view  # noqa: PLC0415 - as above
+    from casemate.engine.copyup import copy_up
+    from casemate.engine.life.surroundings import root_view
 
     with root_view(store.snapshots.rootfs(container_id)) as view:
         copy_up(view, mount["target"], mount["source"])

@@ -36,6 +36,6 @@ def load(row: str) -> Any:
     """The object that a row names."""
     module, _, attribute = row.partition(":")
     __import__(module)
-    import sys  # noqa: PLC0415 - beside its only use
+    import sys
 
     return getattr(sys.modules[module], attribute)

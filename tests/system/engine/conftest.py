@@ -20,9 +20,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-APPLETS = (
-    "cat dd echo env false grep head hostname id kill ln ls mkdir mount ping ps rm seq sh sleep stat stty test touch true umount wc yes"
-).split()
+APPLETS = [
+    "cat",
+    "dd",
+    "echo",
+    "env",
+    "false",
+    "grep",
+    "head",
+    "hostname",
+    "id",
+    "kill",
+    "ln",
+    "ls",
+    "mkdir",
+    "mount",
+    "ping",
+    "ps",
+    "rm",
+    "seq",
+    "sh",
+    "sleep",
+    "stat",
+    "stty",
+    "test",
+    "touch",
+    "true",
+    "umount",
+    "wc",
+    "yes",
+]
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n4294967296:x:0:0::/:/bin/sh\n"
 GROUP = b"root:x:0:\nuser:x:1000:\nextra:x:2000:user\n"
 PASSWD_NAME, GROUP_NAME = "etc/passwd", "etc/group"
@@ -73,9 +100,7 @@ def archive(path: Path, layers: list[bytes], *, config: dict[str, Any], name: st
 def busybox_layer() -> bytes:
     with open("/bin/busybox", "rb") as file:
         program = file.read()
-    members: dict[str, bytes | str | None] = {
-        name: None for name in ("bin", "etc", "home", "home/user", "root", "tmp")
-    }
+    members: dict[str, bytes | str | None] = dict.fromkeys(("bin", "etc", "home", "home/user", "root", "tmp"))
     members |= {"bin/busybox": program, PASSWD_NAME: PASSWD, GROUP_NAME: GROUP}
     members |= {f"bin/{applet}": "busybox" for applet in APPLETS}
     return layer(members, modes={"tmp": 0o1777})
@@ -115,6 +140,8 @@ def engine(paths: StorePaths, busybox_archive: str) -> Iterator[Engine]:
 
 
 class Result:
+    """What a program wrote and how it ended."""
+
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code = code
         self.out = out

@@ -105,20 +105,22 @@ def _assert_nothing_left(paths: StorePaths, wait_until: Callable[..., object], *
         assert len(os.listdir(f"{paths.run_root}/locks")) == kept
 
 
+@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("script", [RUN, DETACHED], ids=["attached", "detached"])
 def test_run_killed_at_any_moment_leaves_nothing(
-    engine: Engine, paths: StorePaths, wait_until: Callable[..., object], script: str
+    paths: StorePaths, wait_until: Callable[..., object], script: str
 ) -> None:
-    rng = random.Random(SEED)
+    rng = random.Random(SEED)  # noqa: S311 - moments, not secrets
     for _ in range(ROUNDS):
         _kill_after(_start(script, paths), rng.uniform(0, 0.2))
     _assert_nothing_left(paths, wait_until)
 
 
+@pytest.mark.usefixtures("engine")
 def test_removal_killed_at_any_moment_is_finished_by_the_next_command(
-    engine: Engine, paths: StorePaths, wait_until: Callable[..., object]
+    paths: StorePaths, wait_until: Callable[..., object]
 ) -> None:
-    rng = random.Random(SEED)
+    rng = random.Random(SEED)  # noqa: S311 - moments, not secrets
     for _ in range(ROUNDS // 2):
         with Engine(paths) as other:
             for box in other.containers.list(all=True):
@@ -134,7 +136,7 @@ def test_removal_killed_at_any_moment_is_finished_by_the_next_command(
 def test_exec_killed_at_any_moment_does_not_harm_the_container(
     engine: Engine, paths: StorePaths, wait_until: Callable[..., object], execute: Callable[..., object]
 ) -> None:
-    rng = random.Random(SEED)
+    rng = random.Random(SEED)  # noqa: S311 - moments, not secrets
     host = engine.containers.create("busybox", ContainerOptions(name="host", argv=["sleep", "100"]))
     host.start()
     for _ in range(ROUNDS // 2):
@@ -148,7 +150,7 @@ def test_exec_killed_at_any_moment_does_not_harm_the_container(
 def test_load_killed_at_any_moment_leaves_a_store_that_loads(
     paths: StorePaths, busybox_archive: str, wait_until: Callable[..., object]
 ) -> None:
-    rng = random.Random(SEED)
+    rng = random.Random(SEED)  # noqa: S311 - moments, not secrets
     for _ in range(ROUNDS // 2):
         _kill_after(_start(LOAD, paths, busybox_archive), rng.uniform(0, 0.4))
     with Engine(paths) as engine:
@@ -167,9 +169,7 @@ def test_load_killed_at_any_moment_leaves_a_store_that_loads(
 
 
 @pytest.mark.parametrize("victims", [("enter-guard",), ("enter-keeper",)], ids=["guard", "keeper"])
-def test_killed_keeper_loses_no_exit_code_and_no_container(
-    engine: Engine, wait_until: Callable[..., object], victims: tuple[str, ...]
-) -> None:
+def test_killed_keeper_loses_no_exit_code_and_no_container(engine: Engine, victims: tuple[str, ...]) -> None:
     box = engine.containers.create(
         "busybox", ContainerOptions(argv=["sh", "-c", "sleep 1; echo late; exit 6"])
     )

@@ -180,7 +180,7 @@ def test_limits_are_those_asked_for(engine: Engine, run: Callable[..., object]) 
 
 
 @root_only
-def test_memory_and_pids_limits_hold(engine: Engine, run: Callable[..., object]) -> None:
+def test_memory_and_pids_limits_hold(engine: Engine) -> None:
     container = engine.containers.create(
         "busybox", ContainerOptions(argv=["sleep", "100"], memory_bytes=64 << 20, pids_limit=50)
     )

@@ -15,7 +15,9 @@ from casemate.errors import Invalid, NotFound
 if TYPE_CHECKING:
     from pathlib import Path
 
-PASSWD = "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1001::/home/user:/bin/sh\n4294967296:x:0:0::/:/bin/sh\n"
+ACCOUNTS = (
+    "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1001::/home/user:/bin/sh\n4294967296:x:0:0::/:/bin/sh\n"
+)
 GROUP = "root:x:0:\nstaff:x:50:user,other\nwheel:x:10:root\n"
 
 
@@ -30,7 +32,7 @@ def layers(tmp_path: Path, *names: str) -> list[str]:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     layers(tmp_path, "top")
-    (tmp_path / "top/etc/passwd").write_text(PASSWD)
+    (tmp_path / "top/etc/passwd").write_text(ACCOUNTS)
     (tmp_path / "top/etc/group").write_text(GROUP)
     return tmp_path / "top"
 

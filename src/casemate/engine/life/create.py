@@ -172,7 +172,7 @@ def _make_parts(  # noqa: PLR0917 - the parts of one step
     os.makedirs(container_dir(store.paths, row.id), mode=0o700)
     undo.push(_remove_directory, store, row.id)
     if record["mounts"]:
-        from casemate.engine.volumes import prepare_mounts  # noqa: PLC0415 - only when something is mounted
+        from casemate.engine.volumes import prepare_mounts
 
         prepare_mounts(store, row.id, record, undo)
 
@@ -186,7 +186,7 @@ def needs_range(userns: str) -> bool:
 
 
 def _remove_directory(store: Store, container_id: str) -> None:
-    from casemate.engine.life.trees import remove_tree  # noqa: PLC0415 - only when something went wrong
+    from casemate.engine.life.trees import remove_tree
 
     remove_tree(container_dir(store.paths, container_id))
 

@@ -87,7 +87,7 @@ def running_process(store: Store, row: ContainerRow, doing: str, *, paused: bool
 
 
 def _request(store: Store, row: ContainerRow, argv: Sequence[str], options: ExecOptions) -> ExecRequest:
-    from casemate.cgroups.manager import open_manager  # noqa: PLC0415 - beside its only use
+    from casemate.cgroups.manager import open_manager
 
     record: dict[str, Any] = loads(row.config, what="container record")
     container = options_from(record["options"])

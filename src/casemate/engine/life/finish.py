@@ -96,7 +96,7 @@ def destroy(store: Store, row: ContainerRow, held: Fd, *, volumes: bool) -> None
 
 def remove_cgroup(container_id: str) -> None:
     """Kill what is left in the control group and remove it; absent is success."""
-    from casemate.cgroups.manager import open_manager  # noqa: PLC0415 - beside its only use
+    from casemate.cgroups.manager import open_manager
 
     try:
         cgroup = open_manager(rootless=os.geteuid() != 0).open(cgroup_path(container_id))
@@ -116,7 +116,7 @@ def remove_socket(store: Store, container_id: str) -> None:
 
 
 def _remove_volumes(store: Store, row: ContainerRow) -> None:
-    from casemate.engine.volumes import remove_anonymous  # noqa: PLC0415 - only containers with volumes
+    from casemate.engine.volumes import remove_anonymous
 
     remove_anonymous(store, loads(row.config, what="container record"))
 
@@ -151,7 +151,7 @@ def wait_for_end(store: Store, container_id: str) -> int:
 
 def _wait_without_keeper(store: Store, row: ContainerRow) -> int:
     """Both keepers were killed: the program's own descriptor still tells when it ends, though not how."""
-    from casemate.kernel.pidfd import open_same, wait_ended  # noqa: PLC0415 - hardly ever
+    from casemate.kernel.pidfd import open_same, wait_ended
 
     found = open_same(row.pid, row.start_time)
     if found is not None:

@@ -62,9 +62,9 @@ class Session:
     def resize(self, rows: int, columns: int) -> None:
         """Set the terminal's size; nothing without a terminal."""
         if self.is_terminal and self.stdin_fd is not None and rows > 0 and columns > 0:
-            import struct  # noqa: PLC0415 - only terminals
-            import termios  # noqa: PLC0415 - as above
-            from fcntl import ioctl  # noqa: PLC0415 - as above
+            import struct
+            import termios
+            from fcntl import ioctl
 
             ioctl(self.stdin_fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 

@@ -142,7 +142,7 @@ class _Start:
 
     def specification(self, around: Surroundings, rootfs: RootFs) -> dict[str, Any]:
         """The OCI specification, after looking the user up in the image's own files."""
-        from casemate.engine.life.etc import write_etc_files  # noqa: PLC0415 - beside its only use
+        from casemate.engine.life.etc import write_etc_files
 
         record, options = self.record, self.options
         with root_view(rootfs) as view:
@@ -153,7 +153,7 @@ class _Start:
 
     def make_cgroup(self, spec: dict[str, Any], undo: Undo) -> Cgroup:
         """The container's control group with its limits."""
-        from casemate.cgroups.manager import open_manager  # noqa: PLC0415 - beside its only use
+        from casemate.cgroups.manager import open_manager
 
         manager = open_manager(rootless=os.geteuid() != 0)
         resources = spec["linux"]["resources"]

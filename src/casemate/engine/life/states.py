@@ -69,7 +69,7 @@ def present_state(paths: StorePaths, row: ContainerRow, *, is_ours: bool = False
 
 def is_alive(row: ContainerRow) -> bool:
     """Whether the very process of ``row`` still exists (same boot, same start time)."""
-    from casemate.kernel.procfs import boot_id, is_same_process  # noqa: PLC0415 - only for containers without a keeper
+    from casemate.kernel.procfs import boot_id, is_same_process
 
     return bool(row.pid) and row.boot_id == boot_id() and is_same_process(row.pid, row.start_time)
 
@@ -100,7 +100,7 @@ def read_pid(paths: StorePaths, container_id: str) -> int:
 
 def read_exit(paths: StorePaths, container_id: str) -> Present | None:
     """The exit record as a state; None when the program has not ended, or nobody saw it end."""
-    from casemate.runtime.exitrecord import read_exit_record  # noqa: PLC0415 - only when something has ended
+    from casemate.runtime.exitrecord import read_exit_record
 
     try:
         fd = os.open(container_dir(paths, container_id), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -80,7 +80,7 @@ def _wait_for_keeper(store: Store, row: ContainerRow, timeout_s: float | None) -
     if present.status not in _RUNNING:
         return True
     # No keeper, but the program lives: its own descriptor tells.
-    from casemate.kernel.pidfd import wait_ended  # noqa: PLC0415 - hardly ever
+    from casemate.kernel.pidfd import wait_ended
 
     try:
         with running_process(store, row, "stop container", paused=True) as process:
@@ -123,7 +123,7 @@ def open_cgroup(store: Store, row: ContainerRow, doing: str) -> Cgroup:
 
     Raises: Conflict, Unsupported (rootless without delegation).
     """
-    from casemate.cgroups.manager import open_manager  # noqa: PLC0415 - beside its only use
+    from casemate.cgroups.manager import open_manager
 
     running_process(store, row, doing, paused=True).close()
     manager = open_manager(rootless=os.geteuid() != 0)

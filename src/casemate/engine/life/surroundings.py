@@ -40,7 +40,7 @@ def look_around(store: Store, container_id: str, options: ContainerOptions) -> S
 
 def id_map_of(store: Store, container_id: str, userns: str) -> IdMap | None:
     """The container's map of ids; None without a user namespace of its own. Raises: Invalid."""
-    from casemate.kernel.userns import IdMap, IdRange, rootless_map  # noqa: PLC0415 - not for --userns=host
+    from casemate.kernel.userns import IdMap, IdRange, rootless_map
 
     if os.geteuid() != 0:
         if userns == "host":
@@ -58,7 +58,7 @@ def _keep_id(id_map: IdMap) -> IdMap:
 
     The ids before it move down by one.
     """
-    from casemate.kernel.userns import IdMap, IdRange  # noqa: PLC0415 - only for keep-id
+    from casemate.kernel.userns import IdMap, IdRange
 
     def turn(ranges: tuple[IdRange, ...], own: int) -> list[IdRange]:
         others: list[IdRange] = []
@@ -91,11 +91,11 @@ def root_view(rootfs: RootFs) -> RootView:
 
 def _hard_limits() -> dict[str, int]:
     """Type -> largest hard limit that we may give; empty when we may raise any."""
-    from casemate.runtime.compile.namespaces import has_capability  # noqa: PLC0415 - loaded with the runtime anyway
+    from casemate.runtime.compile.namespaces import has_capability
 
     if has_capability(CAP_SYS_RESOURCE):
         return {}
-    import resource  # noqa: PLC0415 - a small C module, needed only without the capability
+    import resource
 
     found = {}
     for name, number in vars(resource).items():

@@ -153,7 +153,7 @@ def _filtered(kept: list[Image], known: Sequence[Image], key: str, value: str) -
 
 def _matches(name: str, pattern: str) -> bool:
     """Shell pattern over the familiar name, with or without the tag; ``*`` does not cross a slash."""
-    import fnmatch  # noqa: PLC0415 - only for this filter
+    import fnmatch
 
     reference = parse_reference(name)
     return any(

@@ -223,7 +223,7 @@ def seccomp_profile(wall: Confinement) -> dict[str, Any] | None:
         return _read_profile(wall.seccomp_file)
     if wall.seccomp_unconfined:
         return None
-    from casemate.runtime.default_profile import default_seccomp  # noqa: PLC0415 - only when it is used
+    from casemate.runtime.default_profile import default_seccomp
 
     try:
         return default_seccomp(wall.capabilities, wall.relax)
@@ -232,7 +232,7 @@ def seccomp_profile(wall: Confinement) -> dict[str, Any] | None:
 
 
 def _read_profile(path: str) -> dict[str, Any]:
-    from casemate.oci.strict_json import loads_object  # noqa: PLC0415 - only for a profile of the user's
+    from casemate.oci.strict_json import loads_object
 
     try:
         with open(path, "rb") as file:

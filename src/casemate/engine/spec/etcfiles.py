@@ -52,7 +52,7 @@ def hosts_text(hostname: str, *, domainname: str, addresses: Sequence[str], extr
 
 
 def _is_address(text: str) -> bool:
-    import _socket  # noqa: PLC0415 - only for --add-host
+    import _socket
 
     for family in (_socket.AF_INET, _socket.AF_INET6):
         try:

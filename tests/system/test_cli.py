@@ -275,6 +275,24 @@ def test_ps_lists_as_docker_lists(casemate: Casemate, name: str) -> None:
     assert shown.decode() == f"{name} v\n"
 
 
+def test_ps_measures_what_a_container_wrote(casemate: Casemate, name: str) -> None:
+    casemate("run", "--name", name, "busybox", "dd", "if=/dev/zero", "of=/big", "bs=1000000", "count=3")
+    shown = casemate("ps", "-a", "-s", "--filter", f"name={name}", "--format", "{{.Size}}").stdout.decode()
+    assert re.fullmatch(r"3(\.\d+)?MB \(virtual [\d.]+MB\)\n", shown)
+
+
+def test_pause_rename_restart_and_top(casemate: Casemate, name: str) -> None:
+    casemate("run", "-d", "--name", name, "busybox", "sleep", "1000")
+    assert b"sleep 1000" in casemate("top", name).stdout
+    assert casemate("pause", name).returncode == 0
+    assert casemate.state(name) == "paused"
+    assert casemate("unpause", name).returncode == 0
+    assert casemate("rename", name, f"{name}-x").returncode == 0
+    assert casemate("restart", "-t", "0", f"{name}-x").returncode == 0
+    assert casemate.state(f"{name}-x") == "running"
+    assert casemate("rename", f"{name}-x", name).returncode == 0
+
+
 def test_mistyped_names_are_answered_with_the_nearest(casemate: Casemate, name: str) -> None:
     casemate("create", "--name", name, "busybox", "true")
     assert f"did you mean {name}?" in casemate("start", name[:-1] + "x").stderr.decode()

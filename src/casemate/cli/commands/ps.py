@@ -10,6 +10,8 @@ from casemate.cli.streams import put
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from casemate.cli.args import Parsed
+    from casemate.engine.containers import Container
+    from casemate.engine.engine import Engine
 
 COLUMNS = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
 TITLES = {
@@ -42,12 +44,31 @@ def run(parsed: Parsed) -> int:
             put("".join(f"{(box.id if whole else box.id[:SHORT_ID])}\n" for box in found))
             return 0
         rows = [box.summary() for box in found]
+        if parsed.flag("size"):
+            for row, box in zip(rows, found, strict=True):
+                row["Size"] = _size(engine, box)
     for row in rows:
         if not whole:
             _shorten(row)
     columns = (*COLUMNS, "Size") if parsed.flag("size") else COLUMNS
     show_rows(Listing(columns, TITLES), rows, layout)
     return 0
+
+
+def _size(engine: Engine, box: Container) -> str:
+    """Return what the container wrote, and that with its image: ``12kB (virtual 2.06MB)``."""
+    from casemate.cli.sizes import human_size  # only with --size
+    from casemate.errors import NotFound
+
+    try:
+        written = engine.store.snapshots.usage(box.id).size_bytes
+    except NotFound:
+        return "0B"  # it runs a directory of the host
+    try:
+        image = int(engine.images.get(box.inspect()["Image"]).inspect()["Size"])
+    except NotFound:
+        return human_size(written)
+    return f"{human_size(written)} (virtual {human_size(written + image)})"
 
 
 def _shorten(row: dict[str, str]) -> None:

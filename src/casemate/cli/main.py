@@ -121,7 +121,7 @@ def _call(verb: Verb, parsed: Parsed) -> int:
 
 
 def _help_of(path: str | None) -> int:
-    from casemate.cli.help import help_text  # only when help is asked for
+    from casemate.cli.words.help import help_text  # only when help is asked for
 
     streams.put(help_text(path))
     return 0

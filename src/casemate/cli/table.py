@@ -29,7 +29,7 @@ class Option:
     ``kind`` is ``bool``, ``string`` or the name of a reader in ``casemate.cli.values``; ``many`` keeps
     every value given. ``refused`` is ``(why, fix)`` for docker's options whose feature is absent: the
     option is recognised and explained. ``completes`` names the source of dynamic completion words (see
-    ``casemate.cli.complete``) or lists fixed words.
+    ``casemate.cli.words.complete``) or lists fixed words.
     """
 
     __slots__ = ("completes", "help", "hidden", "kind", "many", "meta", "name", "refused", "short")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casemate.cli.detail import open_maps
-from casemate.cli.listing import Listing, show_rows
+from casemate.cli.show.detail import open_maps
+from casemate.cli.show.listing import Listing, show_rows
 from casemate.cli.template.evaluate import Row, Template
 from casemate.cli.template.problem import TemplateError
 

@@ -12,15 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casemate import errors
-from casemate.cli import failure, manpages, reference, streams, table
-from casemate.cli.columns import align
-from casemate.cli.complete import FILES, candidates
+from casemate.cli import failure, streams, table
 from casemate.cli.detachkeys import DetachKeys
-from casemate.cli.help import help_text, spellings
 from casemate.cli.main import main
-from casemate.cli.shells import script
-from casemate.cli.sizes import human_size
+from casemate.cli.show.columns import align
+from casemate.cli.show.sizes import human_size
 from casemate.cli.suggest import distance, nearest
+from casemate.cli.words import manpages, reference
+from casemate.cli.words.complete import FILES, candidates
+from casemate.cli.words.help import help_text, spellings
+from casemate.cli.words.shells import script
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 

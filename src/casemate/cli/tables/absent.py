@@ -24,6 +24,11 @@ def _refused(name: str, text: str, why: str, fix: str, *, kind: str = "string", 
 
 def absent_options() -> Sequence[Option]:
     """Return the options that are recognised and refused."""
+    return [*_families(), *_single()]
+
+
+def _families() -> Sequence[Option]:
+    """Return the options of features that are absent as a whole."""
     network = ("expose", "ip", "ip6", "link", "link-local-ip", "mac-address", "network-alias")
     blkio = (
         "blkio-weight",
@@ -68,6 +73,17 @@ def absent_options() -> Sequence[Option]:
             _refused(name, "Namespace to share", OWN_NAMESPACE, LEAVE)
             for name in ("ipc", "pid", "uts", "cgroupns")
         ),
+    ]
+
+
+def _single() -> Sequence[Option]:
+    """Return the other options that are refused, and those that are accepted without effect."""
+    return [*_refused_limits(), *_refused_rest()]
+
+
+def _refused_limits() -> Sequence[Option]:
+    """Return the refused options of limits."""
+    return [
         _refused(
             "cgroup-parent", "Parent control group", "the control group's place is casemate's own", LEAVE
         ),
@@ -87,7 +103,6 @@ def absent_options() -> Sequence[Option]:
         _refused(
             "device-cgroup-rule", "Rule of allowed devices", "devices are allowed one by one", "use --device"
         ),
-        _refused("gpus", "Graphics processors", "this version has no CDI devices", "use --device /dev/dri"),
         _refused("kernel-memory", "Kernel memory limit", "Linux dropped this limit in 5.4", "use --memory"),
         _refused("memory-swappiness", "Swappiness", "this version sets no swappiness", "use --memory-swap"),
         _refused(
@@ -98,13 +113,20 @@ def absent_options() -> Sequence[Option]:
             kind="bool",
         ),
         _refused(
+            "storage-opt", "Storage option", "the size of the root cannot be limited in this version", LEAVE
+        ),
+    ]
+
+
+def _refused_rest() -> Sequence[Option]:
+    """Return the refused options of everything else."""
+    return [
+        _refused("gpus", "Graphics processors", "this version has no CDI devices", "use --device /dev/dri"),
+        _refused(
             "runtime",
             "OCI runtime",
             "this version runs containers itself only",
             "run bundles with casemate-oci",
-        ),
-        _refused(
-            "storage-opt", "Storage option", "the size of the root cannot be limited in this version", LEAVE
         ),
         _refused(
             "use-api-socket",

@@ -135,7 +135,7 @@ VERBS = {
     "start": Verb(
         "start",
         "Start stopped containers",
-        module="start",
+        module="container.start",
         operands=SEVERAL,
         options=start_options,
         completes="stopped",
@@ -147,7 +147,7 @@ VERBS = {
     "stop": Verb(
         "stop",
         "Stop running containers: a signal first, SIGKILL when the time is over",
-        module="stop",
+        module="container.stop",
         operands=SEVERAL,
         options=stop_options,
         completes="running",
@@ -159,7 +159,7 @@ VERBS = {
     "restart": Verb(
         "restart",
         "Stop and start containers",
-        module="restart",
+        module="container.restart",
         operands=SEVERAL,
         options=stop_options,
         completes="container",
@@ -168,7 +168,7 @@ VERBS = {
     "kill": Verb(
         "kill",
         "Send a signal to running containers",
-        module="kill",
+        module="container.kill",
         operands=SEVERAL,
         options=kill_options,
         completes="running",
@@ -177,7 +177,7 @@ VERBS = {
     "rm": Verb(
         "rm",
         "Remove containers",
-        module="rm",
+        module="container.rm",
         operands=SEVERAL,
         options=rm_options,
         aliases=("container remove",),
@@ -190,7 +190,7 @@ VERBS = {
     "wait": Verb(
         "wait",
         "Wait until containers have ended, then print their exit codes",
-        module="wait",
+        module="container.wait",
         operands=SEVERAL,
         completes="container",
         examples=(("casemate wait job", "prints for example 0"),),
@@ -198,7 +198,7 @@ VERBS = {
     "attach": Verb(
         "attach",
         "Join the input and output of a running container",
-        module="attach",
+        module="container.attach",
         operands=("CONTAINER", 1, 1),
         options=attach_options,
         completes="running",
@@ -207,7 +207,7 @@ VERBS = {
     "logs": Verb(
         "logs",
         "Show the output of a container",
-        module="logs",
+        module="container.logs",
         operands=("CONTAINER", 1, 1),
         options=logs_options,
         completes="container",
@@ -220,7 +220,7 @@ VERBS = {
     "ps": Verb(
         "ps",
         "List containers",
-        module="ps",
+        module="container.ps",
         options=ps_options,
         aliases=("container ls", "container list", "container ps"),
         examples=(
@@ -233,7 +233,7 @@ VERBS = {
     "inspect": Verb(
         "inspect",
         "Show everything about containers or images as JSON",
-        module="inspect",
+        module="container.inspect",
         operands=("NAME|ID [NAME|ID...]", 1, None),
         options=inspect_options,
         completes="object",
@@ -245,7 +245,7 @@ VERBS = {
     "pause": Verb(
         "pause",
         "Freeze every process of containers",
-        module="pause",
+        module="container.pause",
         operands=SEVERAL,
         completes="running",
         examples=(("casemate pause web", "processes stand still and keep their memory"),),
@@ -253,7 +253,7 @@ VERBS = {
     "unpause": Verb(
         "unpause",
         "Let paused containers go on",
-        module="unpause",
+        module="container.unpause",
         operands=SEVERAL,
         completes="paused",
         examples=(("casemate unpause web", ""),),
@@ -261,7 +261,7 @@ VERBS = {
     "rename": Verb(
         "rename",
         "Give a container another name",
-        module="rename",
+        module="container.rename",
         operands=("CONTAINER NEW_NAME", 2, 2),
         completes="container",
         examples=(("casemate rename happy_turing web", ""),),
@@ -269,7 +269,7 @@ VERBS = {
     "top": Verb(
         "top",
         "Show the processes of a container",
-        module="top",
+        module="container.top",
         operands=("CONTAINER", 1, 1),
         completes="running",
         examples=(("casemate top web", "pids are the host's"),),

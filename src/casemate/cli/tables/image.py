@@ -141,7 +141,7 @@ VERBS = {
     "images": Verb(
         "images",
         "List images",
-        module="images",
+        module="image.images",
         operands=("[REPOSITORY[:TAG]]", 0, 1),
         options=images_options,
         aliases=("image ls", "image list"),
@@ -155,7 +155,7 @@ VERBS = {
     "pull": Verb(
         "pull",
         "Download an image from a registry",
-        module="pull",
+        module="image.pull",
         operands=("NAME[:TAG|@DIGEST]", 1, 1),
         options=pull_options,
         examples=(
@@ -166,7 +166,7 @@ VERBS = {
     "rmi": Verb(
         "rmi",
         "Remove images",
-        module="rmi",
+        module="image.rmi",
         operands=("IMAGE [IMAGE...]", 1, None),
         options=rmi_options,
         aliases=("image rm", "image remove"),
@@ -176,7 +176,7 @@ VERBS = {
     "tag": Verb(
         "tag",
         "Give an image another name",
-        module="tag",
+        module="image.tag",
         operands=("SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", 2, 2),
         completes="image",
         examples=(("casemate tag debian:bookworm registry.example/base:1", ""),),
@@ -184,7 +184,7 @@ VERBS = {
     "load": Verb(
         "load",
         "Load images from an archive or stdin",
-        module="load",
+        module="image.load",
         options=load_options,
         examples=(
             ("casemate load -i app.tar", "docker-archive or oci-archive"),
@@ -194,7 +194,7 @@ VERBS = {
     "save": Verb(
         "save",
         "Write images to an archive (default: stdout)",
-        module="save",
+        module="image.save",
         operands=("IMAGE [IMAGE...]", 1, None),
         options=save_options,
         completes="image",
@@ -206,7 +206,7 @@ VERBS = {
     "history": Verb(
         "history",
         "Show the steps that made an image",
-        module="history",
+        module="image.history",
         operands=("IMAGE", 1, 1),
         options=history_options,
         completes="image",
@@ -215,7 +215,7 @@ VERBS = {
     "bootstrap": Verb(
         "bootstrap",
         "Make an image from Debian's own packages, without a registry",
-        module="bootstrap",
+        module="image.bootstrap",
         operands=("NAME[:TAG]", 1, 1),
         options=bootstrap_options,
         examples=(("casemate image bootstrap debian:bookworm", "a small Debian"),),

@@ -48,7 +48,7 @@ VERBS = {
     "run": Verb(
         "run",
         "Create and run a new container from an image",
-        module="run",
+        module="container.run",
         operands=("IMAGE [COMMAND] [ARG...]", 1, None),
         options=run_options,
         stop_at_operand=True,
@@ -76,7 +76,7 @@ VERBS = {
     "create": Verb(
         "create",
         "Create a new container without starting it",
-        module="create",
+        module="container.create",
         operands=("IMAGE [COMMAND] [ARG...]", 1, None),
         options=create_options,
         stop_at_operand=True,
@@ -92,7 +92,7 @@ VERBS = {
     "exec": Verb(
         "exec",
         "Execute a command in a running container",
-        module="exec",
+        module="container.exec",
         operands=("CONTAINER COMMAND [ARG...]", 2, None),
         options=exec_options,
         stop_at_operand=True,

@@ -50,14 +50,14 @@ VERBS = {
     "version": Verb(
         "version",
         "Show the version of casemate and of what it runs on",
-        module="version",
+        module="system.version",
         options=format_options,
         examples=(("casemate version -f '{{.Client.Version}}'", "the number alone"),),
     ),
     "info": Verb(
         "info",
         "Show what casemate found on this host",
-        module="info",
+        module="system.info",
         options=format_options,
         aliases=("system info",),
         examples=(("casemate info -f '{{.Driver}}'", "one value"), ("casemate info -f json", "everything")),
@@ -65,7 +65,7 @@ VERBS = {
     "doctor": Verb(
         "doctor",
         "Check this host and say how to fix what is missing",
-        module="doctor",
+        module="system.doctor",
         options=doctor_options,
         aliases=("system doctor",),
         describe="Exit code 0: all is well; 1: something works worse than it could; 2: no container runs.",
@@ -74,7 +74,7 @@ VERBS = {
     "completion": Verb(
         "completion",
         "Print the completion script of a shell",
-        module="completion",
+        module="system.completion",
         operands=("bash|zsh|fish", 1, 1),
         completes=("bash", "zsh", "fish"),
         examples=(
@@ -85,7 +85,7 @@ VERBS = {
     "help": Verb(
         "help",
         "Show help of a command",
-        module="help",
+        module="system.help",
         operands=("[COMMAND...]", 0, None),
         completes="verb",
         examples=(("casemate help run", ""),),
@@ -93,21 +93,21 @@ VERBS = {
     "df": Verb(
         "df",
         "Show the disk space that casemate uses",
-        module="df",
+        module="system.df",
         options=format_options,
         examples=(("casemate system df", ""),),
     ),
     "prune": Verb(
         "prune",
         "Remove what nothing uses: ended containers, images without a name, loose layers",
-        module="prune",
+        module="system.prune",
         options=prune_options,
         examples=(("casemate system prune -af", "without asking, unused images too"),),
     ),
     "__complete": Verb(
         "__complete",
         "Print the words that may come next (called by completion scripts)",
-        module="complete",
+        module="system.complete",
         operands=("[WORD...]", 0, None),
         stop_at_operand=True,
         hidden=True,
@@ -115,7 +115,7 @@ VERBS = {
     "__docs": Verb(
         "__docs",
         "Write manual pages and reference (called by the build)",
-        module="docs",
+        module="system.docs",
         options=docs_options,
         hidden=True,
     ),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from casemate.cli import table
-from casemate.cli.help import help_text
 from casemate.cli.streams import put
 from casemate.cli.suggest import did_you_mean
 from casemate.cli.usage import UsageError
+from casemate.cli.words.help import help_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from casemate.cli.filters import filters
-from casemate.cli.listing import SHORT_ID, Listing, show_rows
 from casemate.cli.opening import open_engine
+from casemate.cli.show.listing import SHORT_ID, Listing, show_rows
 from casemate.cli.streams import put
 
 TYPE_CHECKING = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from casemate import __version__
 from casemate.cli import table
-from casemate.cli.help import spellings
+from casemate.cli.words.help import spellings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import os
 import sys
 
 from casemate import __version__
-from casemate.cli.detail import show_document
+from casemate.cli.show.detail import show_document
 from casemate.cli.streams import put
 
 TYPE_CHECKING = False

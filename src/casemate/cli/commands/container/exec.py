@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from casemate.cli.attached import Stay
-from casemate.cli.commands.run import require_terminal
+from casemate.cli.commands.container.run import require_terminal
 from casemate.cli.opening import container, open_engine
 from casemate.cli.request import exec_options
 

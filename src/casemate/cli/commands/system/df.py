@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from casemate.cli.listing import Listing, show_rows
 from casemate.cli.opening import open_engine
-from casemate.cli.sizes import human_size
+from casemate.cli.show.listing import Listing, show_rows
+from casemate.cli.show.sizes import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from casemate.cli.filters import filters
-from casemate.cli.listing import SHORT_COMMAND, SHORT_ID, Listing, shortened, show_rows
 from casemate.cli.opening import open_engine
+from casemate.cli.show.listing import SHORT_COMMAND, SHORT_ID, Listing, shortened, show_rows
 from casemate.cli.streams import put
 
 TYPE_CHECKING = False
@@ -57,7 +57,7 @@ def run(parsed: Parsed) -> int:
 
 def _size(engine: Engine, box: Container) -> str:
     """Return what the container wrote, and that with its image: ``12kB (virtual 2.06MB)``."""
-    from casemate.cli.sizes import human_size  # only with --size
+    from casemate.cli.show.sizes import human_size  # only with --size
     from casemate.errors import NotFound
 
     try:

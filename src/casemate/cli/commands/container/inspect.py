@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from casemate.cli import failure
-from casemate.cli.detail import show_documents
 from casemate.cli.opening import container, image, open_engine
+from casemate.cli.show.detail import show_documents
 from casemate.cli.suggest import did_you_mean
 from casemate.errors import NotFound
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from casemate.cli import manpages, reference
 from casemate.cli.streams import say
+from casemate.cli.words import manpages, reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

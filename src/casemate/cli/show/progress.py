@@ -99,7 +99,7 @@ def progress_for(*, quiet: bool) -> Shown:
 
 def _bars() -> Shown:
     try:
-        from casemate.cli.progressbars import Bars  # rich takes 60 ms
+        from casemate.cli.show.progressbars import Bars  # rich takes 60 ms
     except ImportError:
         return Lines()
     return Bars()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from casemate.cli.complete import candidates
 from casemate.cli.streams import put
+from casemate.cli.words.complete import candidates
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from casemate.cli.shells import script
 from casemate.cli.streams import put
 from casemate.cli.suggest import did_you_mean
 from casemate.cli.usage import UsageError
+from casemate.cli.words.shells import script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from casemate import __version__
-from casemate.cli.detail import show_document
 from casemate.cli.opening import open_engine
+from casemate.cli.show.detail import show_document
 from casemate.cli.streams import put
 
 TYPE_CHECKING = False

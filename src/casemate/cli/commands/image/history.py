@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from casemate.cli.listing import Listing, shortened, show_rows
 from casemate.cli.opening import image, open_engine
+from casemate.cli.show.listing import Listing, shortened, show_rows
 from casemate.cli.streams import put
 
 TYPE_CHECKING = False

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from casemate.cli.commands.run import create
+from casemate.cli.commands.container.run import create
 from casemate.cli.idfile import IdFile
 from casemate.cli.opening import open_engine
-from casemate.cli.progress import progress_for
 from casemate.cli.request import container_options
+from casemate.cli.show.progress import progress_for
 from casemate.cli.streams import say
 
 TYPE_CHECKING = False

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from casemate.cli.columns import align
 from casemate.cli.opening import container, open_engine
+from casemate.cli.show.columns import align
 from casemate.cli.streams import printable, put
 
 TYPE_CHECKING = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from casemate.cli.opening import open_engine
-from casemate.cli.progress import progress_for
+from casemate.cli.show.progress import progress_for
 from casemate.cli.streams import is_terminal, say
 from casemate.cli.usage import UsageError
 

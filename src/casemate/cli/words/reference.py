@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from casemate.cli import table
-from casemate.cli.help import spellings
-from casemate.cli.manpages import ENVIRONMENT, EXIT_CODES
+from casemate.cli.words.help import spellings
+from casemate.cli.words.manpages import ENVIRONMENT, EXIT_CODES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from casemate.cli import streams
 from casemate.cli.attached import Stay
 from casemate.cli.idfile import IdFile
 from casemate.cli.opening import hint_near_image, open_engine
-from casemate.cli.progress import progress_for
 from casemate.cli.request import container_options
+from casemate.cli.show.progress import progress_for
 from casemate.cli.usage import UsageError
 from casemate.errors import NotFound
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from casemate.cli import table
-from casemate.cli.complete import DIRECTORIES, FILES
+from casemate.cli.words.complete import DIRECTORIES, FILES
 
 BASH = """\
 # bash completion for casemate; use: source <(casemate completion bash)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from casemate.cli.columns import align
+from casemate.cli.show.columns import align
 from casemate.cli.streams import printable, put
 
 TYPE_CHECKING = False

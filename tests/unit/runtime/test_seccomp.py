@@ -37,7 +37,17 @@ for number, args in eval(sys.argv[2]):
 os._exit(0)
 """
 
-SOCKET, IOCTL, CLONE, CLONE3, MKNOD, PTRACE, UNSHARE, MOUNT, PERSONALITY = 41, 16, 56, 435, 133, 101, 272, 165, 135
+SOCKET, IOCTL, CLONE, CLONE3, MKNOD, PTRACE, UNSHARE, MOUNT, PERSONALITY = (
+    41,
+    16,
+    56,
+    435,
+    133,
+    101,
+    272,
+    165,
+    135,
+)
 
 pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of x86-64")
 
@@ -54,28 +64,40 @@ def test_only_unix_inet_and_two_netlink_protocols_are_socket_families() -> None:
     allowed = {1, 2, 10}
     found = answers(default_seccomp(), calls)
     families = [family for family in range(46) if family != 16]
-    assert [family for family, answer in zip(families, found, strict=True) if answer == "OK"] == sorted(allowed)
+    assert [family for family, answer in zip(families, found, strict=True) if answer == "OK"] == sorted(
+        allowed
+    )
     assert set(found) <= {"OK", "EAFNOSUPPORT"}
     netlink = answers(default_seccomp(), [(SOCKET, (16, 3, protocol)) for protocol in (0, 15, 6, 9, 12)])
     assert netlink == ["OK", "OK", "EPROTONOSUPPORT", "EPROTONOSUPPORT", "EPROTONOSUPPORT"]
 
 
 def test_terminal_injection_is_refused_whatever_the_high_bits_are() -> None:
-    calls = [(IOCTL, (0, request | high, 0)) for request in (0x5412, 0x541C) for high in (0, 1 << 32, 0xFFFF << 40)]
+    calls = [
+        (IOCTL, (0, request | high, 0)) for request in (0x5412, 0x541C) for high in (0, 1 << 32, 0xFFFF << 40)
+    ]
     assert answers(default_seccomp(), calls) == ["EPERM"] * 6
 
 
 def test_other_ioctls_reach_the_kernel() -> None:
-    assert set(answers(default_seccomp(), [(IOCTL, (99, request, 0)) for request in (0x5401, 0x5413, 0x5410, 0x541D)])) == {"EBADF"}
+    assert set(
+        answers(
+            default_seccomp(), [(IOCTL, (99, request, 0)) for request in (0x5401, 0x5413, 0x5410, 0x541D)]
+        )
+    ) == {"EBADF"}
 
 
 def test_new_namespaces_cannot_be_made_and_clone3_does_not_exist() -> None:
     calls = [(CLONE, (flag | 17, 0)) for flag in (0x20000, 0x10000000, 0x40000000, 0x02000000)]
-    assert answers(default_seccomp(), [*calls, (CLONE3, (0, 0)), (UNSHARE, (0x10000000,))]) == ["EPERM"] * 4 + ["ENOSYS", "EPERM"]
+    assert answers(default_seccomp(), [*calls, (CLONE3, (0, 0)), (UNSHARE, (0x10000000,))]) == [
+        "EPERM"
+    ] * 4 + ["ENOSYS", "EPERM"]
 
 
 def test_unknown_calls_answer_enosys_and_known_bad_ones_eperm() -> None:
-    assert answers(default_seccomp(), [(600, ()), (PTRACE, (0,)), (MOUNT, (0, 0, 0)), (425, (1, 0)), (323, (0,))]) == [
+    assert answers(
+        default_seccomp(), [(600, ()), (PTRACE, (0,)), (MOUNT, (0, 0, 0)), (425, (1, 0)), (323, (0,))]
+    ) == [
         "ENOSYS",
         "EPERM",
         "EPERM",
@@ -91,8 +113,16 @@ def test_only_files_fifos_and_sockets_are_made_by_mknod() -> None:
 
 def test_capabilities_and_relaxations_widen_the_list_by_name() -> None:
     assert answers(default_seccomp(relax=["debug"]), [(PTRACE, (99,))])[0] != "EPERM"
-    assert answers(default_seccomp(relax=["family=vsock"]), [(SOCKET, (40, 1, 0))])[0] in ("OK", "EAFNOSUPPORT", "ENODEV")
-    assert answers(default_seccomp(["CAP_SYS_ADMIN"]), [(MOUNT, (0, 0, 0, 0, 0))])[0] in ("EFAULT", "EPERM", "EINVAL")
+    assert answers(default_seccomp(relax=["family=vsock"]), [(SOCKET, (40, 1, 0))])[0] in (
+        "OK",
+        "EAFNOSUPPORT",
+        "ENODEV",
+    )
+    assert answers(default_seccomp(["CAP_SYS_ADMIN"]), [(MOUNT, (0, 0, 0, 0, 0))])[0] in (
+        "EFAULT",
+        "EPERM",
+        "EINVAL",
+    )
 
 
 def test_a_profile_that_refuses_by_eperm_still_answers_enosys_to_newer_calls() -> None:
@@ -121,7 +151,13 @@ def test_a_rule_has_its_own_errno() -> None:
         (
             {
                 "defaultAction": "SCMP_ACT_ALLOW",
-                "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 6, "op": "SCMP_CMP_EQ"}]}],
+                "syscalls": [
+                    {
+                        "names": ["read"],
+                        "action": "SCMP_ACT_ERRNO",
+                        "args": [{"index": 6, "op": "SCMP_CMP_EQ"}],
+                    }
+                ],
             },
             Invalid,
         ),

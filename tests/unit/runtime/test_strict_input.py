@@ -19,7 +19,9 @@ from casemate.runtime.request import Stdio
 from casemate.runtime.users import parse_user
 
 
-@pytest.mark.parametrize("text", ["", "1:", "0x1", "01", " 1", "+1", "4294967295", "-1", "99999999999", "name:1", "1:x", "١"])
+@pytest.mark.parametrize(
+    "text", ["", "1:", "0x1", "01", " 1", "+1", "4294967295", "-1", "99999999999", "name:1", "1:x", "١"]
+)
 def test_a_user_is_digits_within_32_bits_or_refused(text: str) -> None:
     with pytest.raises(Invalid):
         parse_user(text)
@@ -67,7 +69,9 @@ def _build(linux: dict) -> Build:
         ("", "1", Invalid),
     ],
 )
-def test_sysctls_are_the_containers_own_and_harmless_text(name: str, value: str, kind: type[CasemateError]) -> None:
+def test_sysctls_are_the_containers_own_and_harmless_text(
+    name: str, value: str, kind: type[CasemateError]
+) -> None:
     with pytest.raises(kind):
         sysctls.add_sysctls(_build({"sysctl": {name: value}}))
 
@@ -105,7 +109,9 @@ def test_namespaces_are_known_listed_once_and_the_mount_one_is_new(linux: dict) 
 
 
 def test_later_mount_options_win_and_the_rest_is_data() -> None:
-    found = mount_options.parse_options(["rbind", "ro", "rw", "nosuid", "size=5m", "rslave"], destination="/x")
+    found = mount_options.parse_options(
+        ["rbind", "ro", "rw", "nosuid", "size=5m", "rslave"], destination="/x"
+    )
     assert (found.bind, found.recursive, found.read_only) == (True, True, False)
     assert found.data == [("size", "5m")]
     assert found.propagation_recursive
@@ -123,13 +129,24 @@ def test_relative_and_empty_entries_of_path_are_not_searched() -> None:
 
 def test_options_are_read_as_runc_reads_them() -> None:
     found = parse(["-a", "--b=1", "-c", "x", "--c", "y", "id", "--a"], {"a": FLAG, "b": VALUE, "c": LIST}, {})
-    assert (found.flag("a"), found.value("b"), found.list("c"), found.operands) == (True, "1", ["x", "y"], ["id", "--a"])
+    assert (found.flag("a"), found.value("b"), found.list("c"), found.operands) == (
+        True,
+        "1",
+        ["x", "y"],
+        ["id", "--a"],
+    )
     with pytest.raises(Invalid):
         parse(["--unknown"], {}, {})
 
 
 def test_signals_have_names_and_numbers() -> None:
-    assert [parse_signal(text) for text in ("9", "KILL", "SIGKILL", "sigterm", "RTMIN+3")] == [9, 9, 9, 15, 37]
+    assert [parse_signal(text) for text in ("9", "KILL", "SIGKILL", "sigterm", "RTMIN+3")] == [
+        9,
+        9,
+        9,
+        15,
+        37,
+    ]
     for text in ("0", "65", "NOPE", "-9", ""):
         with pytest.raises(Invalid):
             parse_signal(text)

@@ -76,11 +76,11 @@ def child_hook(bundle: Bundle) -> Any:
     def run(pid: int) -> None:
         bundle.record.set_child(pid)
         hooks = bundle.spec.get("hooks") or {}
-        if hooks.get("prestart") or hooks.get("createRuntime") or hooks.get("createContainer"):
+        if hooks.get("prestart") or hooks.get("createRuntime"):
             from casemate.runtime.cli.hooks import run_create_hooks
 
             state = bundle.record.state() | {"pid": pid, "status": "creating"}
-            run_create_hooks(bundle.spec, state, pid)
+            run_create_hooks(bundle.spec, state)
 
     return run
 

@@ -29,11 +29,10 @@ def has_hooks(spec: dict[str, Any], *stages: str) -> bool:
     return any(hooks.get(stage) for stage in stages)
 
 
-def run_create_hooks(spec: dict[str, Any], state: dict[str, Any], pid: int) -> None:
-    """Run prestart, createRuntime, and createContainer in the container's namespaces. Raises: Internal, TimedOut."""
+def run_create_hooks(spec: dict[str, Any], state: dict[str, Any]) -> None:
+    """Run prestart and createRuntime hooks. Raises: Internal, TimedOut."""
     for stage in _BEFORE_PIVOT:
         run_hooks(spec, stage, state)
-    run_inside(spec, "createContainer", state, pid)
 
 
 def run_hooks(

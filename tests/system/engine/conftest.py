@@ -20,36 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-APPLETS = [
-    "cat",
-    "dd",
-    "echo",
-    "env",
-    "false",
-    "grep",
-    "head",
-    "hostname",
-    "id",
-    "kill",
-    "ln",
-    "ls",
-    "mkdir",
-    "mount",
-    "ping",
-    "ps",
-    "rm",
-    "seq",
-    "sh",
-    "sleep",
-    "stat",
-    "stty",
-    "test",
-    "touch",
-    "true",
-    "umount",
-    "wc",
-    "yes",
-]
+APPLETS = """
+    cat dd echo env false grep head hostname id kill ln ls mkdir mount ping ps rm seq sh sleep stat
+    stty test touch true umount wc yes
+""".split()  # noqa: SIM905 - a list of words
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n4294967296:x:0:0::/:/bin/sh\n"
 GROUP = b"root:x:0:\nuser:x:1000:\nextra:x:2000:user\n"
 PASSWD_NAME, GROUP_NAME = "etc/passwd", "etc/group"

@@ -36,7 +36,8 @@ with Engine(StorePaths(sys.argv[1], sys.argv[2])) as engine:
 RUN = (
     HEAD
     + """
-    engine.containers.create("busybox", ContainerOptions(argv=["sleep", "0.05"], auto_remove=True), to_start=True).start(Attach()).wait()
+    box = engine.containers.create("busybox", ContainerOptions(argv=["sleep", "0.05"], auto_remove=True), to_start=True)
+    box.start(Attach()).wait()
 """
 )
 DETACHED = (

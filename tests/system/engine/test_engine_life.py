@@ -48,9 +48,7 @@ def test_stop_kills_after_the_timeout(engine: Engine) -> None:
     assert box.inspect()["State"] | {"Status": "exited", "ExitCode": 137} == box.inspect()["State"]
 
 
-def test_container_can_be_started_again_and_keeps_its_files(
-    engine: Engine, execute: Callable[..., object]
-) -> None:
+def test_container_can_be_started_again_and_keeps_its_files(engine: Engine) -> None:
     box = engine.containers.create(
         "busybox", ContainerOptions(argv=["sh", "-c", "test -e /mark && exit 5; touch /mark"])
     )
@@ -121,9 +119,7 @@ def test_log_is_rotated_and_bounded(engine: Engine) -> None:
     assert sum(len(piece.data) for piece in box.logs()) > 65536
 
 
-def test_attach_gets_what_is_written_from_now_on_and_can_write(
-    engine: Engine, wait_until: Callable[..., object]
-) -> None:
+def test_attach_gets_what_is_written_from_now_on_and_can_write(engine: Engine) -> None:
     box = engine.containers.create(
         "busybox", ContainerOptions(argv=["sh", "-c", "read line; echo got $line"], interactive=True)
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from casemate.engine.names import check_name, generate_name, new_id
@@ -265,3 +267,27 @@ def test_options_survive_json_and_keep_only_what_was_changed() -> None:
     assert options_from({**document, "from_the_future": 1}).changed() == document
     with pytest.raises(TypeError):
         ContainerOptions(nonsense=1)
+
+
+def test_dockers_seccomp_format_is_read_for_this_machine_and_these_capabilities(tmp_path: object) -> None:
+    path = f"{tmp_path}/profile.json"
+    rules = [
+        {"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": None, "includes": {}, "excludes": {}},
+        {"names": ["mount"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_ADMIN"]}},
+        {
+            "names": ["clone"],
+            "action": "SCMP_ACT_ALLOW",
+            "excludes": {"caps": ["CAP_SYS_ADMIN"], "arches": ["s390"]},
+        },
+        {"names": ["arm_only"], "action": "SCMP_ACT_ALLOW", "includes": {"arches": ["no-such-machine"]}},
+        {"name": "ptrace", "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": "4.8"}},
+    ]
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1, "syscalls": rules}, file)
+    names = lambda **given: [  # noqa: E731 - short
+        name
+        for rule in spec_of(security_opt=[f"seccomp={path}"], **given)["linux"]["seccomp"]["syscalls"]
+        for name in rule["names"]
+    ]
+    assert names() == ["read", "clone", "ptrace"]
+    assert names(cap_add=["SYS_ADMIN"]) == ["read", "mount", "ptrace"]

@@ -220,7 +220,7 @@ def seccomp_profile(wall: Confinement) -> dict[str, Any] | None:
     Raises: Invalid.
     """
     if wall.seccomp_file:
-        return _read_profile(wall.seccomp_file)
+        return _read_profile(wall.seccomp_file, wall.capabilities)
     if wall.seccomp_unconfined:
         return None
     from casemate.runtime.default_profile import default_seccomp
@@ -231,7 +231,7 @@ def seccomp_profile(wall: Confinement) -> dict[str, Any] | None:
         raise Invalid("relax", f"family={error.args[0]}", "no such address family") from None
 
 
-def _read_profile(path: str) -> dict[str, Any]:
+def _read_profile(path: str, capabilities: Sequence[str]) -> dict[str, Any]:
     from casemate.oci.strict_json import loads_object
 
     try:
@@ -242,4 +242,6 @@ def _read_profile(path: str) -> dict[str, Any]:
     profile: dict[str, Any] = loads_object(data, what=path)
     if "defaultAction" not in profile:
         raise Invalid("read seccomp profile", path, "defaultAction is missing")
-    return profile
+    from casemate.engine.spec.docker_seccomp import to_oci
+
+    return to_oci(profile, capabilities)

@@ -21,7 +21,9 @@ def to_oci(profile: dict[str, Any], capabilities: Collection[str]) -> dict[str, 
     Source: moby, profiles/seccomp (Profile, Filter).
     """
     machine = os.uname().machine
-    found = {key: profile[key] for key in ("defaultAction", "defaultErrnoRet", "flags") if key in profile}
+    found: dict[str, Any] = {
+        key: profile[key] for key in ("defaultAction", "defaultErrnoRet", "flags") if key in profile
+    }
     native = _ARCHITECTURES.get(machine, "")
     found["architectures"] = profile.get("architectures") or [
         name

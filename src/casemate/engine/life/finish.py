@@ -137,15 +137,15 @@ def wait_for_end(store: Store, container_id: str) -> int:
     with found:
         lock(found.fileno(), shared=True)
         left = locks.read_exit_code(found.fileno())
-    if left is not None:
-        return left
-    try:
-        row = store.containers.get(container_id)
-    except NotFound:
-        return 0
-    present = present_state(store.paths, row)
-    if present.status in {"running", "paused"} and not present.has_keeper:
-        return _wait_without_keeper(store, row)
+        if left is not None:
+            return left
+        # While we share the lock nobody can be removing it: what is read now belongs together.
+        found_row = store.containers.find(container_id)
+        if found_row is None:
+            return 0
+        present = present_state(store.paths, found_row, is_ours=True)
+    if present.status in {"running", "paused"}:
+        return _wait_without_keeper(store, found_row)
     return present.exit_code
 
 

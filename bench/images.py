@@ -65,7 +65,7 @@ def archive(directory: str, name: str, layers: list[str]) -> str:
 
 def add_bytes(out: tarfile.TarFile, member: str, data: bytes) -> None:
     """Append a small file to an archive."""
-    import io  # noqa: PLC0415 - only needed here
+    import io
 
     info = tarfile.TarInfo(member)
     info.size = len(data)

@@ -25,7 +25,7 @@ pytestmark = [
 SRC = Path(__file__).parents[2] / "src"
 MAIN = f"import sys; sys.path.insert(0, {str(SRC)!r}); from casemate.runtime.cli.main import main; sys.exit(main())"
 APPLETS = (
-    "sh ls cat id true false sleep echo grep head stat hostname touch mkdir readlink dd wc env pwd".split()
+    ["sh", "ls", "cat", "id", "true", "false", "sleep", "echo", "grep", "head", "stat", "hostname", "touch", "mkdir", "readlink", "dd", "wc", "env", "pwd"]
 )
 USER = 1000
 

@@ -28,7 +28,7 @@ def cpu_shares_to_weight(shares: int) -> int:
         return MIN_WEIGHT
     if shares >= MAX_SHARES:
         return MAX_WEIGHT
-    from math import ceil, log2  # noqa: PLC0415 - only v2 hosts with shares pay for it
+    from math import ceil, log2
 
     power = log2(shares)
     return ceil(10 ** ((power * power + 125 * power) / 612.0 - 7.0 / 34.0))

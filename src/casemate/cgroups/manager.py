@@ -113,18 +113,18 @@ def open_manager(*, rootless: bool = False, hierarchies: Sequence[Hierarchy] | N
     """
     found = list(read_hierarchies() if hierarchies is None else hierarchies)
     if any(not h.is_v2 and any(not c.startswith("name=") for c in h.controllers) for h in found):
-        from casemate.cgroups.v1 import V1Manager  # noqa: PLC0415 - only the kind in use is imported
+        from casemate.cgroups.v1 import V1Manager
 
         first = V1Manager.find(found, rootless=rootless)
         if first is not None:
             return first
     unified = [h for h in found if h.is_v2]
     if len(unified) == len(found) and unified:
-        from casemate.cgroups.v2 import V2Manager  # noqa: PLC0415
+        from casemate.cgroups.v2 import V2Manager
 
         second = V2Manager.find(unified[0], rootless=rootless)
         if second is not None:
             return second
-    from casemate.cgroups.none import NoManager  # noqa: PLC0415
+    from casemate.cgroups.none import NoManager
 
     return NoManager()

@@ -18,7 +18,7 @@ class Descriptor:
 
     __slots__ = ("annotations", "digest", "media_type", "platform", "size_bytes", "urls")
 
-    def __init__(  # noqa: PLR0913 - a plain value of the specification
+    def __init__(
         self,
         media_type: str,
         digest: str,

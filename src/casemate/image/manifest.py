@@ -190,7 +190,7 @@ def encode_index(index: Index) -> bytes:
 
 
 def _encode(document: dict[str, Any], annotations: dict[str, str]) -> bytes:
-    import json  # noqa: PLC0415 - only when an image is written
+    import json
 
     if annotations:
         document["annotations"] = dict(sorted(annotations.items()))

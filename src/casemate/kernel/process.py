@@ -111,7 +111,7 @@ def _lifted(source: int, fds: Mapping[int, int], lift: list[int]) -> int:
     """``source``, or a copy above every target when an earlier dup2 in the child would overwrite it."""
     if source not in fds or fds[source] == source:
         return source
-    import fcntl  # noqa: PLC0415 - only when numbers collide
+    import fcntl
 
     copy = fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, max(fds) + 1)
     lift.append(copy)

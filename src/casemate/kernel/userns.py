@@ -137,7 +137,7 @@ def own_subid_ranges() -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     uid = os.geteuid()
     owners = [str(uid)]
     try:
-        import pwd  # noqa: PLC0415 - only rootless users pay for the name service
+        import pwd
 
         owners.append(pwd.getpwuid(uid).pw_name)
     except (ImportError, KeyError):

@@ -56,7 +56,7 @@ def from_hex(hex_digits: str) -> str:
 
 def digest_of(data: bytes | memoryview) -> str:
     """Return the canonical digest of ``data``."""
-    import hashlib  # noqa: PLC0415 - loads OpenSSL, which commands that only name things do not need
+    import hashlib
 
     return _PREFIX + hashlib.sha256(data).hexdigest()
 

@@ -30,7 +30,7 @@ def loads(data: bytes, *, what: str, limit_bytes: int = DOCUMENT_LIMIT_BYTES, ma
     Raises: Exhausted when ``data`` is longer than ``limit_bytes``; Invalid when it is not UTF-8, is not JSON,
     repeats a key, nests deeper than ``max_depth``, or holds NaN, an infinite number or half a surrogate pair.
     """
-    import json  # noqa: PLC0415 - costs 5 ms, which a start from cached configs need not spend
+    import json
 
     if len(data) > limit_bytes:
         raise Exhausted("read", what, f"{len(data)} bytes are over the limit of {limit_bytes}")

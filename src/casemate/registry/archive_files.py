@@ -179,7 +179,7 @@ def _archive_compression(file: BinaryIO, path: str) -> str:
 
 def _spooled(source: BinaryIO, path: str) -> BinaryIO:
     """Return an unnamed file with everything that ``source`` (closed afterwards) yields."""
-    import tempfile  # noqa: PLC0415 - 10 ms that a plain archive need not spend
+    import tempfile
 
     spool: BinaryIO = tempfile.TemporaryFile(prefix="casemate-", buffering=0)  # noqa: SIM115 - returned
     try:

@@ -40,7 +40,7 @@ _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _POOL_SIZE = 8
 
 
-class Interrupted(Exception):  # noqa: N818 - names what happened; never leaves this package
+class Interrupted(Exception):
     """The connection broke in a way that a second attempt may mend.
 
     ``error`` is what to raise when it does not.

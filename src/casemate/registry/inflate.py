@@ -29,11 +29,11 @@ class _Inflated(io.RawIOBase):
         self._what = what
         self._plain: BinaryIO
         if kind == "gzip":
-            from isal import igzip  # noqa: PLC0415 - only compressed archives need it
+            from isal import igzip
 
             self._plain = igzip.IGzipFile(fileobj=file, mode="rb")  # type: ignore[no-untyped-call,assignment]
         else:
-            from backports import zstd  # noqa: PLC0415 - only compressed archives need it
+            from backports import zstd
 
             self._plain = zstd.ZstdFile(file, mode="rb")  # type: ignore[assignment]
 

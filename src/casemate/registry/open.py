@@ -37,7 +37,7 @@ class Archive:
     """
 
     def __init__(self, path: str) -> None:
-        from casemate.registry.archive_files import ArchiveFiles  # noqa: PLC0415 - see the module
+        from casemate.registry.archive_files import ArchiveFiles
 
         self._files = ArchiveFiles(path)
         self.images: list[tuple[list[str], ImageSource]] = []
@@ -52,7 +52,7 @@ class Archive:
         self._files.close()
 
     def _list(self) -> None:
-        from casemate.registry.transport import docker_archive, oci_layout  # noqa: PLC0415 - see the module
+        from casemate.registry.transport import docker_archive, oci_layout
 
         # docker 25 and later write both halves: the layout keeps the digests that the image was pulled with.
         if self._files.has("oci-layout") and self._files.has("index.json"):
@@ -77,8 +77,8 @@ def open_source(text: str, settings: Settings | None = None) -> ImageSource:
     """
     transport, rest = _split(text)
     if transport == "docker://":
-        from casemate.registry.settings import load_settings  # noqa: PLC0415 - see the module
-        from casemate.registry.transport.docker import DockerSource  # noqa: PLC0415 - see the module
+        from casemate.registry.settings import load_settings
+        from casemate.registry.transport.docker import DockerSource
 
         return DockerSource(parse_reference(rest), settings or load_settings())
     if transport in {"dir:", "oci:"}:
@@ -96,21 +96,21 @@ def open_sink(text: str, settings: Settings | None = None) -> AnySink:
         return _open_registry_sink(rest, text, settings)
     path, name = _split_path(rest, text)
     if transport == "dir:":
-        from casemate.registry.transport.directory import DirectorySink  # noqa: PLC0415 - see the module
+        from casemate.registry.transport.directory import DirectorySink
 
         return DirectorySink(rest)
     if transport == "oci:":
-        from casemate.registry.transport.oci_layout import OciLayoutSink  # noqa: PLC0415 - see the module
+        from casemate.registry.transport.oci_layout import OciLayoutSink
 
         return OciLayoutSink(path, name)
-    from casemate.registry.transport.oci_archive import ArchiveSink  # noqa: PLC0415 - see the module
+    from casemate.registry.transport.oci_archive import ArchiveSink
 
     return ArchiveSink(path, for_docker=transport != "oci-archive:", name=name)
 
 
 def _open_directory(transport: str, rest: str, text: str) -> ImageSource:
-    from casemate.registry.files import DirectoryFiles  # noqa: PLC0415 - see the module
-    from casemate.registry.transport import directory, oci_layout  # noqa: PLC0415 - see the module
+    from casemate.registry.files import DirectoryFiles
+    from casemate.registry.transport import directory, oci_layout
 
     path, selector = (rest, "") if transport == "dir:" else _split_path(rest, text)
     files = DirectoryFiles(path)
@@ -124,8 +124,8 @@ def _open_directory(transport: str, rest: str, text: str) -> ImageSource:
 
 
 def _open_archive(transport: str, path: str, selector: str) -> ImageSource:
-    from casemate.registry.archive_files import ArchiveFiles  # noqa: PLC0415 - see the module
-    from casemate.registry.transport import docker_archive, oci_layout  # noqa: PLC0415 - see the module
+    from casemate.registry.archive_files import ArchiveFiles
+    from casemate.registry.transport import docker_archive, oci_layout
 
     files = ArchiveFiles(path)
     try:
@@ -138,8 +138,8 @@ def _open_archive(transport: str, path: str, selector: str) -> ImageSource:
 
 
 def _open_registry_sink(rest: str, text: str, settings: Settings | None) -> DockerSink:
-    from casemate.registry.settings import load_settings  # noqa: PLC0415 - see the module
-    from casemate.registry.transport.docker import DockerSink  # noqa: PLC0415 - see the module
+    from casemate.registry.settings import load_settings
+    from casemate.registry.transport.docker import DockerSink
 
     reference = parse_reference(rest)
     if reference.digest:

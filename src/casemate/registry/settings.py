@@ -190,7 +190,7 @@ def _read_rules(path: str) -> list[RegistryRule]:
             data = file.read(_FILE_LIMIT_BYTES)
     except (FileNotFoundError, PermissionError):
         return []
-    import tomllib  # noqa: PLC0415 - 10 ms that a machine without registries.conf need not spend
+    import tomllib
 
     try:
         document = tomllib.loads(data.decode("utf-8"))

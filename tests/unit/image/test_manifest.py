@@ -155,7 +155,7 @@ def test_attestation_is_never_an_image() -> None:
 
 def test_chain_ids_are_those_of_the_specification() -> None:
     first, second = "sha256:" + "1" * 64, "sha256:" + "2" * 64
-    import hashlib  # noqa: PLC0415 - the specification's formula, spelled out
+    import hashlib
 
     joined = "sha256:" + hashlib.sha256(f"{first} {second}".encode()).hexdigest()
     assert chain_ids([first, second]) == [first, joined]

@@ -158,7 +158,7 @@ def test_a_descriptor_can_be_fetched_from_a_child() -> None:
 
 
 def test_prctl_fills_missing_arguments_with_zeros() -> None:
-    from casemate.kernel.const import prctl as c  # noqa: PLC0415
+    from casemate.kernel.const import prctl as c
 
     assert process.prctl(c.PR_GET_NO_NEW_PRIVS) in (0, 1)
     with pytest.raises(KernelError) as caught:

@@ -279,8 +279,8 @@ def test_layout_entry_of_the_same_name_is_replaced(tmp_path: Path, make_image: A
 
 
 def test_size_above_eight_gib_is_written_as_gnu_does(tmp_path: Path) -> None:
-    from casemate.image.tar_header import Header  # noqa: PLC0415 - only here
-    from casemate.registry.archive_writer import _header  # noqa: PLC0415 - only here
+    from casemate.image.tar_header import Header
+    from casemate.registry.archive_writer import _header
 
     assert Header(_header("x", 9 << 30, b"0", 0o644)).size_bytes == 9 << 30
     writer = ArchiveWriter(f"{tmp_path}/a")

@@ -51,13 +51,13 @@ def build_debian(engine: Engine, recipe: Recipe, mirror: str, tar_path: str) -> 
         engine.progress.event(recipe.reference, status)
     log_path = os.path.join(os.path.dirname(tar_path), "mmdebstrap.log")
     with open(log_path, "wb") as log:
-        code = _run(engine, command(recipe, mirror), scratch, recipe.epoch, log.fileno())
+        code = _run(engine, command(recipe, mirror), scratch, epoch=recipe.epoch, log_fd=log.fileno())
     if code != 0:
         raise Unavailable("bootstrap", recipe.reference, f"mmdebstrap exited with {code}", hint=_last_words(log_path))
     os.rename(os.path.join(scratch, "rootfs.tar"), tar_path)
 
 
-def _run(engine: Engine, argv: list[str], scratch: str, epoch: int, log_fd: int) -> int:
+def _run(engine: Engine, argv: list[str], scratch: str, *, epoch: int, log_fd: int) -> int:
     """Run ``argv`` over the host's files, read-only, with ``scratch`` writable; return its exit code."""
     options = ContainerOptions(
         argv=argv,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -184,7 +185,7 @@ def task_demo(arguments: list[str]) -> None:
         [*isolated, "debian:bookworm", "python3", "-c", python],
     ]
     for step in steps:
-        print("$ casemate " + " ".join(f"'{word}'" if " " in word else word for word in step), flush=True)
+        print("$ casemate " + shlex.join(step), flush=True)
         run([casemate, *step])
     say("ready. Now try: casemate run --rm -it debian:bookworm bash")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from casemate.runtime.quick_json import dumps, loads
+from casemate.oci.quick_json import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -136,7 +136,7 @@ def _key(profile: dict[str, Any]) -> str:
     """Return the name of the cached program: profile, machine, libseccomp and our own format."""
     from _blake2 import blake2b
 
-    from casemate.runtime.quick_json import dumps
+    from casemate.oci.quick_json import dumps
 
     digest = blake2b(digest_size=20)
     digest.update(CACHE_FORMAT + os.uname().machine.encode())

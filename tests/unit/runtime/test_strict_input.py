@@ -7,6 +7,7 @@ import os
 import pytest
 
 from casemate.errors import CasemateError, Denied, Invalid, Unsupported
+from casemate.oci.quick_json import dumps, loads
 from casemate.runtime.cli.args import FLAG, LIST, VALUE, parse
 from casemate.runtime.cli.kill import parse_signal
 from casemate.runtime.cli.record import check_id
@@ -14,7 +15,6 @@ from casemate.runtime.compile import mount_options, namespaces, sysctls, validat
 from casemate.runtime.compile.build import Build
 from casemate.runtime.compile.confine import program_candidates
 from casemate.runtime.passwd import find_home
-from casemate.runtime.quick_json import dumps, loads
 from casemate.runtime.request import Stdio
 from casemate.runtime.users import parse_user
 

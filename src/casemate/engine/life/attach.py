@@ -13,7 +13,7 @@ from casemate.kernel.fd import Fd
 from casemate.kernel.libc import KernelError
 from casemate.kernel.procfs import start_time
 from casemate.kernel.socket_fds import connect_seqpacket, recv_fds, send_fds
-from casemate.runtime.quick_json import loads
+from casemate.oci.quick_json import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

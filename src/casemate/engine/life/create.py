@@ -20,7 +20,7 @@ from casemate.engine.wiring import open_network
 from casemate.errors import AlreadyExists, Invalid
 from casemate.image.user import parse_user
 from casemate.kernel.capabilities import all_mask, to_names
-from casemate.runtime.quick_json import dumps
+from casemate.oci.quick_json import dumps
 from casemate.store.containers import ContainerRow
 
 TYPE_CHECKING = False

@@ -20,10 +20,10 @@ from casemate.engine.spec.users import resolve_user
 from casemate.errors import Conflict, Invalid
 from casemate.kernel.pidfd import open_same, pidfd_open
 from casemate.kernel.procfs import start_time
+from casemate.oci.quick_json import loads
 from casemate.runtime.container import exec_process as run_process
 from casemate.runtime.exitrecord import status_of
 from casemate.runtime.plan import WAIT
-from casemate.runtime.quick_json import loads
 from casemate.runtime.request import ExecRequest, KeeperOptions
 
 TYPE_CHECKING = False

@@ -14,7 +14,7 @@ from casemate.engine.life.states import ACTIVE, container_dir, present_state, re
 from casemate.engine.life.trees import remove_tree
 from casemate.errors import NotFound
 from casemate.kernel.lock import lock
-from casemate.runtime.quick_json import loads
+from casemate.oci.quick_json import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

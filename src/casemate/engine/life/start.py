@@ -25,9 +25,9 @@ from casemate.errors import Conflict, Internal
 from casemate.kernel.fd import Fd
 from casemate.kernel.procfs import boot_id, start_time
 from casemate.kernel.socket_fds import listen_seqpacket
+from casemate.oci.quick_json import dumps, loads
 from casemate.runtime.container import start_container as start_program
 from casemate.runtime.exitrecord import status_of
-from casemate.runtime.quick_json import dumps, loads
 from casemate.runtime.request import ContainerRequest, KeeperOptions
 
 TYPE_CHECKING = False

@@ -13,7 +13,7 @@ from casemate.engine.signals import signal_number
 from casemate.errors import Conflict, NotFound, TimedOut, Unsupported
 from casemate.kernel.lock import lock
 from casemate.kernel.pidfd import pidfd_send_signal
-from casemate.runtime.quick_json import loads
+from casemate.oci.quick_json import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

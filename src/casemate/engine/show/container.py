@@ -7,7 +7,7 @@ import os
 from casemate.engine.life.states import container_dir, present_state, read_exit
 from casemate.engine.options import options_from
 from casemate.engine.show.times import rfc3339
-from casemate.runtime.quick_json import loads
+from casemate.oci.quick_json import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

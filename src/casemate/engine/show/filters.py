@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from casemate.engine.life.states import present_state
 from casemate.errors import Invalid
-from casemate.runtime.quick_json import loads
+from casemate.oci.quick_json import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

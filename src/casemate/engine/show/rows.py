@@ -6,7 +6,7 @@ import time
 
 from casemate.engine.life.states import present_state
 from casemate.engine.show.times import ago, human_duration, local
-from casemate.runtime.quick_json import loads
+from casemate.oci.quick_json import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import os
 
 from casemate.core.snapshots import RootFs
 from casemate.errors import Internal, Invalid, NotFound
+from casemate.oci.quick_json import loads
 from casemate.runtime.cli.args import FLAG, VALUE
 from casemate.runtime.cli.record import check_id, create_record, read_file, write_file
 from casemate.runtime.container import ContainerRequest
-from casemate.runtime.quick_json import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from casemate.errors import Conflict, Invalid, NotFound
 from casemate.kernel.pidfd import open_same
+from casemate.oci.quick_json import loads
 from casemate.runtime.cli.args import FLAG, LIST, VALUE, parse
 from casemate.runtime.cli.bundle import add_environment
 from casemate.runtime.cli.create import connect_to, direct_stdio, write_pid_file
@@ -12,7 +13,6 @@ from casemate.runtime.cli.record import load_record, read_file
 from casemate.runtime.cli.run import follow
 from casemate.runtime.container import ExecRequest, KeeperOptions, exec_process
 from casemate.runtime.plan import LEAVE
-from casemate.runtime.quick_json import loads
 from casemate.runtime.users import parse_id, parse_user
 
 TYPE_CHECKING = False

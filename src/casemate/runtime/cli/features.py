@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from casemate.runtime.quick_json import dumps
+from casemate.oci.quick_json import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from casemate.errors import CasemateError, Internal, Invalid, TimedOut
 from casemate.kernel.fd import Fd
 from casemate.kernel.pidfd import pidfd_open, pidfd_send_signal, wait_ended
 from casemate.kernel.process import spawn
-from casemate.runtime.quick_json import dumps
+from casemate.oci.quick_json import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

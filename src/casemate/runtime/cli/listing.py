@@ -6,9 +6,9 @@ import os
 import sys
 
 from casemate.errors import CasemateError
+from casemate.oci.quick_json import dumps
 from casemate.runtime.cli.args import FLAG, VALUE, parse
 from casemate.runtime.cli.record import load_record
-from casemate.runtime.quick_json import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

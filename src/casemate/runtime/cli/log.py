@@ -19,7 +19,7 @@ def write_line(settings: Settings, level: str, message: str) -> None:
     """Append one line to the file of --log, if there is one."""
     if not settings.log:
         return
-    from casemate.runtime.quick_json import dumps
+    from casemate.oci.quick_json import dumps
 
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     if settings.log_format == "json":

@@ -11,7 +11,7 @@ import time
 
 from casemate.errors import AlreadyExists, Invalid, NotFound
 from casemate.kernel import procfs
-from casemate.runtime.quick_json import dumps, loads
+from casemate.oci.quick_json import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

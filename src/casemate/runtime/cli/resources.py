@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 
 from casemate.errors import Conflict, Invalid, Unsupported
+from casemate.oci.quick_json import dumps, loads
 from casemate.runtime.cli.args import FLAG, VALUE, parse
 from casemate.runtime.cli.main import warn
 from casemate.runtime.cli.record import load_record, read_file
-from casemate.runtime.quick_json import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

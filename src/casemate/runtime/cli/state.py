@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 from casemate.errors import Invalid
+from casemate.oci.quick_json import dumps
 from casemate.runtime.cli.args import parse
 from casemate.runtime.cli.record import load_record
-from casemate.runtime.quick_json import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -144,6 +144,18 @@ def test_the_callers_files_are_there_and_stay_the_callers(
     assert "hello" in output
 
 
+def test_the_library_example_runs(environment: dict[str, str]) -> None:
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+        example = re.findall(r"```python\n(.*?)```", file.read(), re.DOTALL)[0]
+
+    answer = subprocess.run(
+        [sys.executable, "-c", example], env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert answer.returncode == 0, answer.stderr
+    assert "VERSION_CODENAME=bookworm" in answer.stdout
+
+
 def test_images_inspect_and_doctor_answer(environment: dict[str, str]) -> None:
     say(environment, "casemate create --name seen debian:bookworm true")
     images = say(environment, "casemate images")

@@ -17,6 +17,7 @@ from casemate.kernel.libc import KernelError
 from casemate.kernel.process import spawn
 
 CONTROL_FD = 3
+_OWNER_ONLY = 0o500  # a program whose interpreter is /proc/self/exe does not get to run it under a container's id
 _HIGH = 10  # above every number that the child is given
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.ENOSYS, errno.ENOEXEC)
 
@@ -34,6 +35,7 @@ def sealed_enter() -> int:
     if _sealed_fd < 0:
         try:
             with memfd.sealed("casemate-enter", _binary(), executable=True) as made:
+                os.fchmod(made.fileno(), _OWNER_ONLY)
                 _sealed_fd = fcntl.fcntl(made.fileno(), fcntl.F_DUPFD_CLOEXEC, _HIGH)
         except KernelError as error:
             if error.errno not in _FORBIDDEN:

@@ -104,19 +104,10 @@ def open_target(build: Build, path: str, kind: int, *, meaning: str) -> int:
     if name is None:
         return build.target(path, kind, meaning=meaning)
     out = build.slot()
-    build.inside("MKDIR", build.root, name, 0o755, meaning=meaning)
+    hint = f"{path} in the image must be a directory, not a link"
+    build.inside("MKDIR", build.root, name, 0o755, meaning=meaning, hint=hint)
     resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS
-    build.inside(
-        "OPENAT2",
-        out,
-        build.root,
-        name,
-        _OPEN_DIRECTORY,
-        0,
-        resolve,
-        meaning=meaning,
-        hint=f"{path} in the image must be a directory, not a link",
-    )
+    build.inside("OPENAT2", out, build.root, name, _OPEN_DIRECTORY, 0, resolve, meaning=meaning, hint=hint)
     return out
 
 

@@ -123,8 +123,10 @@ def ensure_environment() -> None:
         started = time.monotonic()
         run([sys.executable, "-m", "venv", "--clear", VENV])
         # Debian 12's pip writes start scripts that import `re`: 5 ms at every start of casemate.
-        pip_install("--upgrade", "pip")
-        pip_install("--editable", ".[dev]")
+        pip("install", "--upgrade", "pip")
+        pip("install", "--editable", ".[dev]")
+        # Python 3.11's venv brings setuptools, whose .pth file runs code at every start.
+        pip("uninstall", "--yes", "setuptools")
         done("environment", key)
         say(f"virtual environment ready ({time.monotonic() - started:.0f} s)")
     key = fingerprint(["src/enter"])
@@ -134,11 +136,11 @@ def ensure_environment() -> None:
         done("enter", key)
 
 
-def pip_install(*arguments: str) -> None:
-    """Install into the virtual environment; pip's own words go to a log that a failure names."""
-    pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "install", *arguments]
+def pip(*arguments: str) -> None:
+    """Run pip in the virtual environment; its own words go to a log that a failure names."""
+    argv = [PYTHON, "-m", "pip", "--disable-pip-version-check", *arguments]
     with open(os.path.join(cache_directory(), "pip.log"), "ab") as log:
-        if subprocess.call(pip, cwd=ROOT, stdout=log, stderr=log):
+        if subprocess.call(argv, cwd=ROOT, stdout=log, stderr=log):
             say(f"pip failed; its output is in {log.name}")
             sys.exit(1)
 

@@ -41,7 +41,7 @@ def image(engine: Engine, reference: str) -> Image:
         raise
 
 
-def hint_near_image(engine: Engine, reference: str, error: NotFound) -> None:
+def hint_near_image(engine: Engine, reference: str, error: CasemateError) -> None:
     """Add the nearest local image to an error about an image that is not there."""
     names = [f"{row['Repository']}:{row['Tag']}" for known in engine.images.list() for row in known.summary()]
     wanted = reference if ":" in reference.rpartition("/")[2] else f"{reference}:latest"

@@ -9,7 +9,7 @@ from casemate.cli.opening import hint_near_image, open_engine
 from casemate.cli.request import container_options
 from casemate.cli.show.progress import progress_for
 from casemate.cli.usage import UsageError
-from casemate.errors import NotFound
+from casemate.errors import Denied, NotFound, Unauthorized, Unavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def create(engine: Engine, image: str, options: ContainerOptions, *, to_start: b
     """Create the container; an image that is nowhere is answered with the nearest one here."""
     try:
         return engine.containers.create(image, options, to_start=to_start)
-    except NotFound as error:
+    except (NotFound, Unavailable, Unauthorized, Denied) as error:
         hint_near_image(engine, image, error)
         raise
 

@@ -28,6 +28,11 @@ def put(text: str) -> None:
     write_all(1, text.encode("utf-8", "surrogateescape"))
 
 
+def put_foreign(text: str) -> None:
+    """Write a result made of others' words: a program gets it as it is, a terminal no control character."""
+    put(printable(text) if is_terminal(1) else text)
+
+
 def note(text: str) -> None:
     """Write a line for people to stderr; a closed stderr is nobody's error."""
     try:
@@ -72,6 +77,14 @@ def printable(text: str) -> str:
     return "".join(
         c if c.isprintable() or c in "\n\t" or "\udc80" <= c <= "\udcff" else _escaped(c) for c in text
     )
+
+
+def safe_json(text: str) -> str:
+    """Return a JSON text that means the same with DEL and the C1 controls, which json leaves, written as escapes."""
+    return text if text.isascii() and "\x7f" not in text else text.translate(_JSON_ESCAPES)
+
+
+_JSON_ESCAPES = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 
 def _escaped(character: str) -> str:

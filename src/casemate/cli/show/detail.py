@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from casemate.cli.streams import put
+from casemate.cli.streams import put, put_foreign, safe_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def show_documents(documents: Sequence[dict[str, Any]], layout: str) -> None:
 
     template = Template(layout)
     for document in documents:
-        put(template.execute(open_maps(document)) + "\n")
+        put_foreign(template.execute(open_maps(document)) + "\n")
 
 
 def show_document(document: dict[str, Any], layout: str) -> None:
@@ -46,7 +46,7 @@ def show_document(document: dict[str, Any], layout: str) -> None:
     if layout == "json":
         import json  # only when asked for
 
-        put(json.dumps(document, separators=(",", ":"), ensure_ascii=False) + "\n")
+        put(safe_json(json.dumps(document, separators=(",", ":"), ensure_ascii=False)) + "\n")
         return
     show_documents([document], layout)
 
@@ -56,8 +56,8 @@ def as_json(documents: Sequence[dict[str, Any]], *, compact: bool) -> str:
     import json  # only for documents
 
     if compact:
-        return json.dumps(documents, separators=(",", ":"), ensure_ascii=False) + "\n"
-    return json.dumps(documents, indent=4, ensure_ascii=False) + "\n"
+        return safe_json(json.dumps(documents, separators=(",", ":"), ensure_ascii=False)) + "\n"
+    return safe_json(json.dumps(documents, indent=4, ensure_ascii=False)) + "\n"
 
 
 def open_maps(value: Any, *, is_map: bool = False) -> Any:

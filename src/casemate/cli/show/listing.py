@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from casemate.cli.show.columns import align
-from casemate.cli.streams import printable, put
+from casemate.cli.streams import printable, put, put_foreign
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def show_rows(listing: Listing, rows: Sequence[Mapping[str, str]], layout: str) 
 
         put("".join(to_json(dict(sorted(row.items()))) + "\n" for row in rows))
     else:
-        put(_by_template(listing, rows, layout))
+        put_foreign(_by_template(listing, rows, layout))
 
 
 def _by_template(listing: Listing, rows: Sequence[Mapping[str, str]], layout: str) -> str:

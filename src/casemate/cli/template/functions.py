@@ -24,7 +24,11 @@ def to_json(value: object) -> str:
     """Return compact JSON without HTML escapes, as docker's ``json`` does."""
     import json  # only templates that ask for it
 
-    return json.dumps(None if value is MISSING else value, separators=(",", ":"), ensure_ascii=False)
+    from casemate.cli.streams import safe_json
+
+    return safe_json(
+        json.dumps(None if value is MISSING else value, separators=(",", ":"), ensure_ascii=False)
+    )
 
 
 def index(value: Any, *keys: Any) -> Any:

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.system
-
 BUSYBOX = shutil.which("busybox") or "/bin/busybox"
 
-if (
-    not shutil.which("runc")
-    or os.geteuid() != 0
-    or not any("memory" in h.controllers for h in read_hierarchies())
-):
-    pytest.skip("needs runc, root and cgroup v1", allow_module_level=True)
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.needs_root,
+    pytest.mark.skipif(not shutil.which("runc"), reason="needs runc"),
+    pytest.mark.skipif(
+        not any("memory" in h.controllers for h in read_hierarchies()), reason="needs cgroup v1"
+    ),
+]
 
 FILES = {
     "memory": (

@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     from casemate.cgroups.hierarchy import Hierarchy
     from casemate.cgroups.v2 import V2Cgroup, V2Manager
 
-pytestmark = pytest.mark.system
-
 UNIFIED = [h for h in read_hierarchies() if h.is_v2]
 
-if not UNIFIED or os.geteuid() != 0:
-    pytest.skip("no writable cgroup v2 hierarchy", allow_module_level=True)
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.needs_root,
+    pytest.mark.skipif(not UNIFIED, reason="no cgroup v2 hierarchy"),
+]
 
 ALLOW_NULL = [{"allow": False}, {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rwm"}]
 

@@ -15,7 +15,7 @@ from casemate.runtime.plan import LEAVE, WAIT, Keeper, Plan
 
 pytestmark = [
     pytest.mark.system,
-    pytest.mark.skipif(os.geteuid() != 0, reason="idmapped layers are made by root"),
+    pytest.mark.needs_root,
     pytest.mark.skipif(not os.path.exists("/bin/busybox"), reason="needs busybox-static"),
 ]
 

@@ -411,7 +411,7 @@ def test_a_second_program_joins_all_namespaces_of_the_first() -> None:
     assert not seen or seen == theirs
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="this is the ordinary user's run")
+@pytest.mark.needs_root
 def test_the_same_holds_for_an_ordinary_user(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     who = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]

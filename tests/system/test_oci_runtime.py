@@ -18,7 +18,7 @@ from casemate.runtime.cli.spec import default_spec
 
 pytestmark = [
     pytest.mark.system,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.needs_root,
     pytest.mark.skipif(not shutil.which("busybox"), reason="needs busybox-static"),
 ]
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.system,
-    pytest.mark.skipif(os.geteuid() != 0, reason="GNU tar sets owners only as root"),
+    pytest.mark.needs_root,
 ]
 
 FORMATS = {

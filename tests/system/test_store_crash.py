@@ -203,7 +203,7 @@ with Store.open(StorePaths(base + "/root", base + "/run")) as store:
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small tmpfs")
+@pytest.mark.needs_root
 def test_a_full_disk_is_exhausted_and_leaves_nothing_half_made(archive: Path, tmp_path: Path) -> None:
     script = f'mount -t tmpfs -o size=6m none {tmp_path} && exec "$@"'
     done = subprocess.run(
@@ -232,7 +232,7 @@ def test_disk_full_during_fsync_is_exhausted_too(tmp_path: Path, monkeypatch: py
     assert os.listdir(store.ingest_dir) == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+@pytest.mark.needs_root
 def test_no_other_user_can_look_below_the_state_root(archive: Path) -> None:
     """SECURITY C23, with the parents open to everybody as /var/lib is."""
     base = f"/tmp/casemate-c23-{os.getpid()}"

@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.system, pytest.mark.rootless, pytest.mark.slow]
+pytestmark = [pytest.mark.system, pytest.mark.needs_root, pytest.mark.slow]
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 NOBODY = 65534
@@ -54,7 +54,6 @@ def as_nobody(home: str, argv: list[str], *, subids: bool) -> subprocess.Complet
     )
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 @pytest.mark.parametrize("subids", [True, False], ids=["subordinate-ids", "single-id"])
 def test_suites_pass_as_an_ordinary_user(home: str, *, subids: bool) -> None:
     argv = [
@@ -100,7 +99,6 @@ print(os.listdir(path + "/overlay/layers"), os.listdir(path + "/overlay/trash"))
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 @pytest.mark.parametrize(
     ("subids", "owners"),
     [

@@ -58,6 +58,13 @@ def wait_for_worker(deadline: float, outcome: list[CasemateError]) -> int:
     raise AssertionError(f"no worker was seen: {outcome}")
 
 
+def links_of(pid: int) -> tuple[set[str], str, str]:
+    """What a process has open, its root and its user namespace."""
+    descriptors = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+    return descriptors, os.readlink(f"/proc/{pid}/root"), os.readlink(f"/proc/{pid}/ns/user")
+
+
+@pytest.mark.needs_root  # the worker is not dumpable: an ordinary user may not look at it
 def test_the_worker_is_confined_before_it_reads(tmp_path: Path) -> None:
     endless_archive(tmp_path / "blob")
     snapshotter = OverlaySnapshotter(str(tmp_path / "store"))
@@ -79,9 +86,7 @@ def test_the_worker_is_confined_before_it_reads(tmp_path: Path) -> None:
     try:
         os.kill(pid, signal.SIGSTOP)
         status = status_of(pid)
-        descriptors = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
-        root = os.readlink(f"/proc/{pid}/root")
-        namespace = os.readlink(f"/proc/{pid}/ns/user")
+        descriptors, root, namespace = links_of(pid)
     finally:
         os.kill(pid, signal.SIGKILL)
         thread.join()

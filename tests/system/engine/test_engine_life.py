@@ -175,7 +175,7 @@ def test_detached_exec_goes_on(
     wait_until(lambda: execute(box, "test", "-e", "/tmp/done").code == 0)
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="freezing needs control groups")
+@pytest.mark.needs_root
 def test_paused_container_does_nothing_until_unpaused(engine: Engine, execute: Callable[..., object]) -> None:
     box = engine.containers.create("busybox", ContainerOptions(argv=["sleep", "100"]))
     box.start()

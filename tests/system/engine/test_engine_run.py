@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.system
 IS_ROOT = os.geteuid() == 0
-root_only = pytest.mark.skipif(not IS_ROOT, reason="an ordinary user without subordinate ids has one id")
 
 
 def test_output_goes_to_the_two_streams_it_was_written_to(run: Callable[..., object]) -> None:
@@ -88,7 +87,6 @@ def test_working_directory_is_made_when_missing(run: Callable[..., object]) -> N
     assert run("sh", "-c", "pwd", workdir="/made/for/it").out == "/made/for/it\n"
 
 
-@root_only
 def test_named_user_gets_its_groups_and_no_capability(run: Callable[..., object]) -> None:
     text = run("sh", "-c", "id; grep Cap /proc/self/status", user="user").out
     assert text.startswith("uid=1000(user) gid=1000(user) groups=")
@@ -96,7 +94,6 @@ def test_named_user_gets_its_groups_and_no_capability(run: Callable[..., object]
     assert {line.split("\t")[1] for line in text.splitlines()[1:]} == {"0" * 16}
 
 
-@root_only
 def test_numeric_user_needs_no_account(run: Callable[..., object]) -> None:
     assert run("id", user="4711:4712").out.startswith("uid=4711 gid=4712")
 
@@ -114,10 +111,9 @@ def test_unknown_user_is_not_found(run: Callable[..., object]) -> None:
         run("id", user="nobody-here")
 
 
-@root_only
 def test_user_outside_the_range_is_refused(run: Callable[..., object]) -> None:
     with pytest.raises(Invalid, match="outside"):
-        run("id", user="65536")
+        run("id", user="70000")
 
 
 def test_root_holds_eight_capabilities_behind_seccomp_and_no_new_privs(run: Callable[..., object]) -> None:
@@ -163,7 +159,7 @@ def test_cap_drop_all_leaves_nothing(run: Callable[..., object]) -> None:
     assert run("grep", "CapBnd", "/proc/self/status", cap_drop=["ALL"]).out == "CapBnd:\t" + "0" * 16 + "\n"
 
 
-@root_only
+@pytest.mark.needs_root
 def test_two_containers_never_share_a_host_uid(engine: Engine) -> None:
     boxes = [engine.containers.create("busybox", ContainerOptions(argv=["sleep", "100"])) for _ in range(2)]
     for box in boxes:
@@ -179,7 +175,7 @@ def test_limits_are_those_asked_for(engine: Engine, run: Callable[..., object]) 
         engine.containers.create("busybox", ContainerOptions(memory_bytes=1000))
 
 
-@root_only
+@pytest.mark.needs_root
 def test_memory_and_pids_limits_hold(engine: Engine) -> None:
     container = engine.containers.create(
         "busybox", ContainerOptions(argv=["sleep", "100"], memory_bytes=64 << 20, pids_limit=50)
@@ -190,7 +186,7 @@ def test_memory_and_pids_limits_hold(engine: Engine) -> None:
     assert used["pids"]["limit"] == 50
 
 
-@root_only
+@pytest.mark.needs_root
 def test_oom_kill_is_137_and_said_so(engine: Engine) -> None:
     options = ContainerOptions(argv=["dd", "if=/dev/zero", "of=/dev/null", "bs=200M"], memory_bytes=32 << 20)
     container = engine.containers.create("busybox", options)

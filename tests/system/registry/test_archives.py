@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import subprocess
 import tempfile
 from typing import TYPE_CHECKING, Any
@@ -103,7 +102,7 @@ def test_archive_is_reproducible_and_compressed_ones_load(
     archive.close()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="podman's storage needs root here")
+@pytest.mark.needs_root
 @pytest.mark.parametrize("transport", ["docker-archive", "oci-archive"])
 def test_podman_loads_what_we_save_under_its_name(
     layout: Any,
@@ -125,7 +124,7 @@ def test_podman_loads_what_we_save_under_its_name(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.geteuid() != 0, reason="dockerd needs root")
+@pytest.mark.needs_root
 def test_docker_loads_what_we_save_and_we_load_what_docker_saves(
     layout: Any, content: Any, tmp_path: Path, fetch: Callable[..., Any], *, push: Callable[..., None]
 ) -> None:

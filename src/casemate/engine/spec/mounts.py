@@ -60,7 +60,7 @@ def plan_mounts(
         seen.add(mount_record["target"])
     for path in image_volumes:
         target = container_path(path)
-        if target == "/dev" or target.startswith("/sys/"):  # an image does not choose what stands for the kernel's
+        if target == "/dev" or target.startswith("/sys/"):
             raise Invalid("mount", repr(path), "an image's volume cannot cover the kernel's own file systems")
         if target not in seen:
             seen.add(target)

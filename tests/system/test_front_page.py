@@ -73,17 +73,25 @@ def test_a_program_of_the_image_runs(environment: dict[str, str]) -> None:
 
 
 def test_bash_runs_on_a_terminal(environment: dict[str, str]) -> None:
+    output, status = on_a_terminal(environment, front_page_commands()[1], prompt="# ", answer="tty; exit 7\n")
+
+    assert "/dev/pts/0" in output
+    assert status == 7
+
+
+def on_a_terminal(
+    environment: dict[str, str], command: str, *, prompt: str = "", answer: str = ""
+) -> tuple[str, int]:
+    """Run a shell line on a terminal, give one answer; return everything it showed and its exit code."""
     pid, master = pty.fork()
     if pid == 0:
-        os.execvpe("sh", ["sh", "-c", front_page_commands()[1]], environment)  # noqa: S606 - the child of forkpty
+        os.execvpe("sh", ["sh", "-c", command], environment)  # noqa: S606 - the child of forkpty
     try:
-        converse(master, "# ", "tty; exit 7\n")
-        output = converse(master, None, "")
+        seen = converse(master, prompt, answer) if prompt else ""
+        seen += converse(master, None, "")
     finally:
         os.close(master)
-
-    assert "/dev/pts/0" in output or "/dev/console" in output
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    return seen, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def converse(master: int, prompt: str | None, answer: str) -> str:
@@ -184,10 +192,13 @@ def test_an_image_comes_from_a_real_registry(environment: dict[str, str], tmp_pa
         copy = "skopeo --insecure-policy copy --dest-tls-verify=false"
         push = f"{copy} docker-archive:{tmp_path}/image.tar {target}"
         say(environment, f"for i in 1 2 3 4 5; do {push} && exit 0; sleep 0.3; done; exit 1")
-        say(environment, front_page_commands()[5])
+        shown, status = on_a_terminal(environment, front_page_commands()[5])
         output = say(environment, f"casemate run --rm 127.0.0.1:{REGISTRY_PORT}/debian:bookworm echo pulled")
     finally:
         server.terminate()
         server.wait()
 
+    assert status == 0
+    assert "Pull complete" in shown
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l"), "the cursor stays hidden"
     assert output == "pulled\n"

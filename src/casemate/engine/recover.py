@@ -83,7 +83,7 @@ def _repair(store: Store, container_id: str, held: Fd) -> list[str]:
         remove_cgroup(row.id)
         remove_socket(store, row.id)
         row.pid = 0 if row.state == "starting" and read_exit(store.paths, row.id) is None else row.pid
-        row = settle(store, row)
+        row = settle(store, row, to_remove=row.auto_remove)
         if not row.auto_remove:
             return [f"container {row.name}: recorded its end"]
     destroy(store, row, held, volumes=row.auto_remove or row.state == "creating")
@@ -113,16 +113,17 @@ def sweep(store: Store) -> list[str]:
 
     done = []
     found = _names(store.paths.containers)
+    roots = set(store.snapshots.roots())
     ranges = store.ranges.holders()
     # Listed before the rows are read: what is made after this has its row already.
     known = {row.id for row in store.containers.list()}
     for name in sorted(found - known):
         remove_tree(container_dir(store.paths, name))
         done.append(f"directory of container {name[:12]}: removed, nobody knows it")
-    for holder in sorted(ranges - known):
-        store.snapshots.remove_root(holder)
+    for holder in sorted((roots | ranges) - known):
+        store.snapshots.remove_root(holder)  # first: its files may carry the ids
         store.ranges.release(holder)
-        done.append(f"ids of container {holder[:12]}: released")
+        done.append(f"root and ids of container {holder[:12]}: removed, nobody knows it")
     return done
 
 

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_PLAIN = (False, False, False)
+"""Of the C encoder: keys in their own order, none skipped, no NaN."""
+
+
 class _Context:
     """What the C scanner asks of `json.JSONDecoder`."""
 
@@ -90,9 +94,7 @@ def dumps(value: Any) -> str:
         None,
         ":",
         ",",
-        False,
-        False,
-        False,  # noqa: FBT003 - C signature
+        *_PLAIN,
     )
     return "".join(encode(value, 0))
 

@@ -271,6 +271,7 @@ def _set_keeper(build: Build, stdio: Stdio, options: KeeperOptions | None, cgrou
             log_max_bytes=options.log_max_bytes,
             log_files=options.log_files,
             exit_argv=options.exit_argv,
+            durable=options.durable,
         )
         for name, fd in (
             ("lock", options.lock_fd),

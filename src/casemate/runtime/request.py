@@ -61,9 +61,13 @@ class Stdio:
 
 
 class KeeperOptions:
-    """What the detached keeper does; descriptors are borrowed. ``mode`` is plan.KEEP, plan.WAIT or plan.LEAVE."""
+    """What the detached keeper does; descriptors are borrowed. ``mode`` is plan.KEEP, plan.WAIT or plan.LEAVE.
+
+    ``durable``: the exit record outlives a power cut, for which its reader waits.
+    """
 
     __slots__ = (
+        "durable",
         "exit_argv",
         "exit_dir_fd",
         "listen_fd",
@@ -87,7 +91,9 @@ class KeeperOptions:
         log_files: int = 1,
         exit_argv: Sequence[str] = (),
         mode: int = 2,
+        durable: bool = True,
     ) -> None:
+        self.durable = durable
         self.exit_dir_fd = exit_dir_fd
         self.log_dir_fd = log_dir_fd
         self.lock_fd = lock_fd

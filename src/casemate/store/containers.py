@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from casemate.store.database import Database
+    from casemate.store.ranges import UidRanges
 else:
     import _sqlite3 as sqlite3  # see database.py
 
@@ -81,19 +82,21 @@ class ContainerRow:
 class Containers:
     """The table of containers. Reading never waits for a writer."""
 
-    __slots__ = ("_database",)
+    __slots__ = ("_database", "_ranges")
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, ranges: UidRanges) -> None:
         self._database = database
+        self._ranges = ranges
 
-    def insert(self, row: ContainerRow, *, durable: bool = True) -> None:
-        """Add a container.
+    def insert(self, row: ContainerRow, *, durable: bool = True, with_range: bool = False) -> int | None:
+        """Add a container, in the same transaction with a uid range of its own; the first uid of that or None.
 
         ``durable=False``: a power cut may forget it. Raises: AlreadyExists when id or name is taken.
         """
         try:
             with self._database.write(durable=durable) as transaction:
-                transaction.execute(_INSERT, *(getattr(row, column) for column in COLUMNS))
+                transaction.execute(_INSERT, *[getattr(row, column) for column in COLUMNS])
+                return self._ranges.allocate_in(transaction, row.id) if with_range else None
         except sqlite3.IntegrityError as error:
             raise self._name_is_taken("create container", row.name) from error
 
@@ -161,11 +164,12 @@ class Containers:
             raise self._name_is_taken("rename container", str(columns.get("name", ""))) from error
 
     def remove(self, container_id: str, *, durable: bool = True) -> bool:
-        """Forget a container.
+        """Forget a container and free its uid range.
 
-        True when it existed. Its root and uid range are the caller's to remove first.
+        True when it existed. Its root is the caller's to remove first: files may still carry the range's ids.
         """
         with self._database.write(durable=durable) as transaction:
+            transaction.execute("DELETE FROM ranges WHERE container=?", container_id)
             return bool(transaction.execute("DELETE FROM containers WHERE id=?", container_id).rowcount)
 
 

@@ -23,6 +23,8 @@ else:
 
 APPLICATION_ID = 0x63734D74  # "csMt"
 BUSY_TIMEOUT_S = 20.0
+CHECKPOINT_PAGES = 256
+"""So long may the write-ahead log grow: short commands leave it behind, and the next one reads it whole (ADR 3)."""
 _MIGRATIONS = os.path.join(os.path.dirname(__file__), "migrations")
 
 SQLITE_PERM, SQLITE_BUSY, SQLITE_LOCKED, SQLITE_READONLY = 3, 5, 6, 8
@@ -67,6 +69,7 @@ class Database:
             self._migrate()
         elif execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             raise Corrupt("open metadata", self.path, "this database was not written by casemate")
+        execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
         execute("PRAGMA synchronous=FULL")
 
     def _migrate(self) -> None:

@@ -24,15 +24,19 @@ class UidRanges:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def allocate(self, container_id: str) -> int:
+    def allocate(self, container_id: str, *, durable: bool = True) -> int:
         """The first host uid of the container's own range; the same one when asked again.
 
         Slots are handed out in turn, so that a freed one is the last to come back: a file left behind in a
         volume meets no new owner for as long as possible. Raises: Exhausted when all ranges are in use.
         """
-        with self._database.write() as transaction:
-            row = transaction.execute("SELECT slot FROM ranges WHERE container=?", container_id).fetchone()
-            slot = int(row[0]) if row else self._take(transaction, container_id)
+        with self._database.write(durable=durable) as transaction:
+            return self.allocate_in(transaction, container_id)
+
+    def allocate_in(self, transaction: Transaction, container_id: str) -> int:
+        """As ``allocate``, as part of a transaction that writes the container's row too."""
+        row = transaction.execute("SELECT slot FROM ranges WHERE container=?", container_id).fetchone()
+        slot = int(row[0]) if row else self._take(transaction, container_id)
         return POOL_BASE + slot * RANGE_SIZE
 
     @staticmethod
@@ -61,12 +65,12 @@ class UidRanges:
         rows = self._database.read("SELECT slot FROM ranges WHERE container=?", container_id)
         return POOL_BASE + int(rows[0][0]) * RANGE_SIZE if rows else None
 
-    def release(self, container_id: str) -> None:
+    def release(self, container_id: str, *, durable: bool = True) -> None:
         """Give the range back; absent is success.
 
         Call it only after the container's upper directory is gone.
         """
-        with self._database.write() as transaction:
+        with self._database.write(durable=durable) as transaction:
             transaction.execute("DELETE FROM ranges WHERE container=?", container_id)
 
     def holders(self) -> set[str]:

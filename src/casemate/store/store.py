@@ -28,8 +28,8 @@ class Store:
         self.paths = paths
         self.database = database
         self.images = Images(database)
-        self.containers = Containers(database)
         self.ranges = UidRanges(database)
+        self.containers = Containers(database, self.ranges)
         self._content: FileContentStore | None = None
         self._leases: Leases | None = None
         self._snapshots: OverlaySnapshotter | None = None

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 START = "import sys; from casemate.quickstart import casemate; sys.exit(casemate())"
 REPORT = (
-    "import sys; from casemate.quickstart import command, Bundle\n"
+    "import os, sys; from casemate.quickstart import command, Bundle\n"
+    "os._exit = int  # stay, to look around\n"
     "status = command('casemate.cli.main')\n"
     "ours = [m for n, m in sys.modules.items() if n.startswith('casemate.cli')]\n"
     "print(sum(isinstance(m.__spec__.loader, Bundle) for m in ours), len(ours), file=sys.stderr)"

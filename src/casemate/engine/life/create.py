@@ -65,14 +65,17 @@ def create_container(
     )
     if not record["hostname"]:
         record["hostname"] = row.id[:12]
+    if to_start and options.auto_remove:
+        # What a killed start of such a container leaves is removed, whatever it reached: no second state is needed.
+        row.state, row.started_ns = "starting", row.created_ns
     with Undo() as undo:
         held = locks.begin(store.paths, row.id)
         undo.push(locks.remove, store.paths, row.id)
         undo.push(held.close)
-        _insert(store, row, record, options)
+        base = _insert(store, row, record, options)
         undo.push(_forget, store, row)
         locks.publish(store.paths, row.id)
-        _make_parts(store, row, record, image, undo)
+        _make_parts(store, row, record, image, base=base, undo=undo)
         columns: dict[str, object] = {}
         if record["mounts"]:
             row.config = columns["config"] = dumps(record)
@@ -140,32 +143,35 @@ def _host_name(options: ContainerOptions) -> str:
     return os.uname().nodename if options.network == "host" else ""
 
 
-def _insert(store: Store, row: ContainerRow, record: dict[str, Any], options: ContainerOptions) -> None:
+def _insert(store: Store, row: ContainerRow, record: dict[str, Any], options: ContainerOptions) -> int | None:
+    """Write the row, with a range of ids if the container gets one; the first id of that."""
     row.config = dumps(record)
+    with_range = needs_range(options.userns)
+    durable = not options.auto_remove
     if options.name:
         row.name = check_name(options.name)
-        store.containers.insert(row, durable=not options.auto_remove)
-        return
-    for attempt in range(NAME_ATTEMPTS):
+        return store.containers.insert(row, durable=durable, with_range=with_range)
+    for attempt in range(NAME_ATTEMPTS - 1):
         row.name = generate_name(attempt)
         try:
-            store.containers.insert(row, durable=not options.auto_remove)
+            return store.containers.insert(row, durable=durable, with_range=with_range)
         except AlreadyExists:
-            if attempt == NAME_ATTEMPTS - 1:
-                raise
-        else:
-            return
+            continue
+    row.name = generate_name(NAME_ATTEMPTS - 1)
+    return store.containers.insert(row, durable=durable, with_range=with_range)
 
 
-def _make_parts(  # noqa: PLR0917 - the parts of one step
-    store: Store, row: ContainerRow, record: dict[str, Any], image: ImageRecord | None, undo: Undo
+def _make_parts(
+    store: Store,
+    row: ContainerRow,
+    record: dict[str, Any],
+    image: ImageRecord | None,
+    *,
+    base: int | None,
+    undo: Undo,
 ) -> None:
-    """Range of ids, writable root, directory, volumes: each is found again from the row alone."""
+    """Writable root, directory, volumes: each is found again from the row alone."""
     options = record["options"]
-    base = None
-    if needs_range(options.get("userns", "auto")):
-        base = store.ranges.allocate(row.id)
-        undo.push(store.ranges.release, row.id)
     if not options.get("rootfs"):
         store.snapshots.create_root(row.id, image.chain_id if image else None, owner_base=base)
         undo.push(store.snapshots.remove_root, row.id)

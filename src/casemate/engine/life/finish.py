@@ -33,8 +33,8 @@ def cgroup_path(container_id: str) -> str:
     return f"/casemate/{container_id}" if os.geteuid() == 0 else f"casemate/{container_id}"
 
 
-def settle(store: Store, row: ContainerRow) -> ContainerRow:
-    """Write into the row how the program ended.
+def settle(store: Store, row: ContainerRow, *, to_remove: bool = False) -> ContainerRow:
+    """Write into the row how the program ended; with ``to_remove`` that it is being removed, in the same step.
 
     The caller holds the lock, so nobody alive is responsible any more.
     """
@@ -42,7 +42,7 @@ def settle(store: Store, row: ContainerRow) -> ContainerRow:
     if row.state == "starting" and not row.pid and present.status != "exited":
         row.state = "exited" if row.finished_ns else "created"  # the start never reached the program
     else:
-        row.state = "exited"
+        row.state = "removing" if to_remove else "exited"
         row.exit_code = present.exit_code
         row.finished_ns = present.finished_ns or time.time_ns()
     row.pid = 0
@@ -71,7 +71,7 @@ def finish(store: Store, container_id: str, *, timeout_s: float = _WAIT_FOR_KEEP
             locks.remove(store.paths, container_id)
             return
         if row.state in {"running", "paused", "starting"}:
-            row = settle(store, row)
+            row = settle(store, row, to_remove=row.auto_remove)
         if row.auto_remove and row.state in {"exited", "removing"}:
             destroy(store, row, held, volumes=True)
 
@@ -84,13 +84,13 @@ def destroy(store: Store, row: ContainerRow, held: Fd, *, volumes: bool) -> None
     remove_cgroup(row.id)
     remove_socket(store, row.id)
     store.snapshots.remove_root(row.id)
-    if os.geteuid() == 0:
-        store.ranges.release(row.id)
     if volumes and '"anonymous":true' in row.config:
         _remove_volumes(store, row)
     remove_tree(container_dir(store.paths, row.id))
     locks.retire(store.paths, row.id)
-    store.containers.remove(row.id, durable=not row.auto_remove)
+    store.containers.remove(
+        row.id, durable=not row.auto_remove
+    )  # and its ids, which no file carries any more
     locks.remove(store.paths, row.id)
 
 

@@ -63,6 +63,7 @@ def start_container(
         raise Conflict("start container", row.name, "it is running, or another command is working on it")
     with held:
         row = store.containers.get(row.id)
+        is_first = lock is not None and row.state == "starting"
         if lock is not None:
             row.state = "created"  # what it is when the start fails
         state = present_state(store.paths, row, is_ours=True)
@@ -70,7 +71,7 @@ def start_container(
             raise Conflict("start container", row.name, f"it is {state.status}")
         if row.state in ACTIVE:
             row = settle(store, row)  # its last end had not been seen
-        started = _Start(store, row, attach)
+        started = _Start(store, row, attach, is_first=is_first)
         with Undo() as undo:
             running, stdin = started.run(held, undo)
             undo.keep()
@@ -102,7 +103,8 @@ def _session(store: Store, row: ContainerRow, running: Running, stdin: Fd | None
 class _Start:
     """One start under way."""
 
-    def __init__(self, store: Store, row: ContainerRow, attach: Attach | None) -> None:
+    def __init__(self, store: Store, row: ContainerRow, attach: Attach | None, *, is_first: bool) -> None:
+        """``is_first``: the row says "starting" since it was made, and its directory is new."""
         self.store = store
         self.row = row
         self.attach = attach
@@ -110,6 +112,7 @@ class _Start:
         self.options: ContainerOptions = options_from(self.record["options"])
         self.directory = container_dir(store.paths, row.id)
         self.changed = False
+        self.is_first = is_first
 
     def run(self, held: Fd, undo: Undo) -> tuple[Running, Fd | None]:
         """Do it; every step that the row does not account for pushes its undoing."""
@@ -119,8 +122,9 @@ class _Start:
         rootfs = rootfs_of(store, row.id, self.options)
         spec = self.specification(around, rootfs)
         durable = not row.auto_remove
-        store.containers.update(row.id, state="starting", pid=0, started_ns=time.time_ns(), durable=False)
-        _forget_last_run(self.directory)
+        if not self.is_first:
+            store.containers.update(row.id, state="starting", pid=0, started_ns=time.time_ns(), durable=False)
+            _forget_last_run(self.directory)
         cgroup = self.make_cgroup(spec, undo)
         place = Fd(os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         streams = Streams(self.attach, tty=self.options.tty, interactive=self.options.interactive)
@@ -197,6 +201,7 @@ class _Start:
                 log_max_bytes=self.options.log_max_bytes or LOG_MAX_BYTES,
                 log_files=self.options.log_files or LOG_FILES,
                 exit_argv=self.exit_argv(),
+                durable=not self.row.auto_remove,
             )
             return start_program(request)
 

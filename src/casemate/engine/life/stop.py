@@ -114,7 +114,7 @@ def remove_container(store: Store, row: ContainerRow, *, force: bool, volumes: b
         if present_state(store.paths, row, is_ours=True).status in _RUNNING:
             raise Conflict("remove container", row.name, "it was started meanwhile")
         if row.state in {"running", "paused", "starting"}:
-            row = settle(store, row)
+            row = settle(store, row, to_remove=True)
         destroy(store, row, held, volumes=volumes or row.auto_remove)
 
 

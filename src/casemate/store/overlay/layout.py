@@ -13,7 +13,7 @@ import os
 
 from casemate.errors import Corrupt, Denied, Exhausted, Invalid
 from casemate.oci.digest import hex_of
-from casemate.store.content import disk_is_full
+from casemate.oci.quick_json import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,14 +136,12 @@ def _is_unlocked(path: str) -> bool:
 
 def read_json(path: str) -> dict[str, Any] | None:
     """The JSON object in a file of ours, None when it is absent. Raises: Corrupt."""
-    import json
-
     try:
         with open(path, "rb", buffering=0) as file:
-            found = json.loads(file.read())
+            found = loads(file.read(), what="snapshot")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except ValueError as error:
+    except Invalid as error:
         raise Corrupt("read snapshot", path, "the file is damaged, as after a power cut") from error
     if not isinstance(found, dict):
         raise Corrupt("read snapshot", path, "the file is damaged")
@@ -152,14 +150,12 @@ def read_json(path: str) -> dict[str, Any] | None:
 
 def write_json(path: str, value: dict[str, Any]) -> None:
     """Replace a file by the JSON of ``value`` in one step. Raises: Exhausted, Denied."""
-    import json
-
     try:
         fd = os.open(
             path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
         )
         try:
-            os.write(fd, json.dumps(value).encode())
+            os.write(fd, dumps(value).encode())
         finally:
             os.close(fd)
         os.rename(path + ".new", path)
@@ -169,6 +165,8 @@ def write_json(path: str, value: dict[str, Any]) -> None:
 
 def explain(error: OSError, doing: str, subject: str) -> Exception:
     """The category of a failed system call on our own directories."""
+    from casemate.store.content import disk_is_full  # only on the failing path
+
     if disk_is_full(error):
         return Exhausted(doing, subject, "the disk is full", hint="free space: casemate system prune")
     return Denied(doing, subject, error.strerror)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import ExitStack
 
 from casemate.core.snapshots import RootFs, Usage
 from casemate.errors import AlreadyExists, CasemateError, Conflict, Corrupt, NotFound, Unsupported
@@ -295,21 +294,25 @@ class OverlaySnapshotter:
         """
         from casemate.store.unpack import jobs
 
-        with ExitStack() as opened:
-            fds = [opened.enter_context(Fd(os.open(path, _DIRECTORY))).fileno() for path in trees]
+        opened: list[int] = []
+        try:
+            for path in trees:
+                opened.append(os.open(path, _DIRECTORY))  # noqa: PERF401 - what was opened is closed when one fails
             if source_fd is None:
                 direct: Callable[..., dict[str, Any]] = jobs.run
                 try:
-                    return direct(job, -1, fds)
+                    return direct(job, -1, opened)
                 except OSError as error:
                     if self.identity.is_root or error.errno not in _REFUSED:
                         raise
             from casemate.store.unpack.spawn import run_worker
 
-            empty = opened.enter_context(Fd(os.open(self._layout.empty, _DIRECTORY)))
-            return run_worker(
-                job, fds, id_map=self.identity.id_map, empty_fd=empty.fileno(), source_fd=source_fd
-            )
+            with Fd(os.open(self._layout.empty, _DIRECTORY)) as empty:
+                id_map = self.identity.id_map
+                return run_worker(job, opened, id_map=id_map, empty_fd=empty.fileno(), source_fd=source_fd)
+        finally:
+            for fd in opened:
+                os.close(fd)
 
 
 def _read(path: str) -> str:

@@ -9,7 +9,6 @@ import errno
 import os
 
 from casemate.errors import CasemateError, Corrupt
-from casemate.image.layer_tar import LayerReader
 from casemate.kernel.const.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS
 from casemate.kernel.libc import KernelError
 from casemate.kernel.path import openat2
@@ -40,6 +39,7 @@ def run(job: dict[str, Any], blob_fd: int, tree_fds: Sequence[int]) -> dict[str,
 
 def unpack(blob_fd: int, tree_fd: int, *, id_limit: int, diff_id: str) -> dict[str, Any]:
     """Write the layer in ``blob_fd`` below ``tree_fd``; its uncompressed digest must be ``diff_id``."""
+    from casemate.image.layer_tar import LayerReader  # half a millisecond, and only for archives
     from casemate.store.unpack.extract import Extractor
     from casemate.store.unpack.pipeline import Pipeline
 

@@ -281,6 +281,14 @@ def test_ps_measures_what_a_container_wrote(casemate: Casemate, name: str) -> No
     assert re.fullmatch(r"3(\.\d+)?MB \(virtual [\d.]+MB\)\n", shown)
 
 
+@pytest.mark.rootless
+def test_limits_that_nobody_enforces_are_said_once(casemate: Casemate) -> None:
+    answer = casemate("run", "--rm", "-m", "64m", "--pids-limit", "9", "busybox", "echo", "runs")
+    assert (answer.returncode, answer.stdout) == (0, b"runs\n")
+    assert answer.stderr.count(b"--memory, --pids-limit cannot be enforced") == 1
+    assert casemate("run", "--rm", "busybox", "true").stderr == b""
+
+
 @pytest.mark.needs_root  # freezing needs control groups
 def test_pause_and_unpause(casemate: Casemate, name: str) -> None:
     casemate("run", "-d", "--name", name, "busybox", "sleep", "1000")

@@ -40,8 +40,11 @@ class Containers:
         """
         from casemate.engine.life.create import create_container
         from casemate.engine.options import ContainerOptions
+        from casemate.engine.spec.process import own_ids
 
         options = options or ContainerOptions()
+        if options.userns == "keep-id" and options.user is None:
+            options.user = own_ids()
         found = (
             None
             if options.rootfs

@@ -10,35 +10,52 @@ from __future__ import annotations
 import os
 import stat
 
-from casemate.engine.spec.rootview import iter_merged, merge
+from casemate.engine.spec.rootview import RootView, iter_merged, merge
 from casemate.errors import Exhausted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from casemate.engine.spec.rootview import RootView
+    from typing import Any
 
 MAX_ENTRIES = 1_000_000
 MAX_DEPTH = 200
 _PIECE = 1 << 20
 
 
-def copy_up(view: RootView, path: str, target: str) -> None:
-    """Copy the tree at ``path`` of an image into the empty directory ``target``.
+def copy_up(directories: Sequence[str], path: str, target: str) -> None:
+    """Copy the tree at ``path`` of the stacked ``directories`` into the empty directory ``target``.
 
-    Nothing when the image has none there.
+    Nothing when there is none. For an ordinary user with subordinate ids a worker that is root of them does it, so
+    that owners stay what the image says.
     """
-    source = view.open_merged(path)
-    if not source:
-        return
-    place = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    from casemate.engine.subordinate import has_subordinate_ids, run_as_owner
+
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    trees: list[int] = []
     try:
-        _take_attributes(place, os.fstat(source[0]))
-        _copy(source, place, [MAX_ENTRIES], 0)
+        for place in (target, *directories):
+            trees.append(os.open(place, flags))  # noqa: PERF401 - what was opened is closed when one fails
+        job = {"job": "copy up", "path": path}
+        if has_subordinate_ids():
+            run_as_owner(job, trees, runner=__name__)
+        else:
+            run(job, -1, trees)
     finally:
-        os.close(place)
-        _close(source)
+        _close(trees)
+
+
+def run(job: dict[str, Any], _source: int, trees: Sequence[int]) -> dict[str, Any]:
+    """Copy the tree at the job's path of the stacked directories ``trees[1:]`` into ``trees[0]``."""
+    with RootView(trees[1:]) as view:
+        source = view.open_merged(job["path"])
+        if source:
+            try:
+                _take_attributes(trees[0], os.fstat(source[0]))
+                _copy(source, trees[0], [MAX_ENTRIES], 0)
+            finally:
+                _close(source)
+    return {}
 
 
 def _copy(source: Sequence[int], place: int, left: list[int], depth: int) -> None:

@@ -85,10 +85,9 @@ def _fill(store: Store, container_id: str, record: dict[str, Any], mount: dict[s
     if record["options"].get("rootfs"):
         return
     from casemate.engine.copyup import copy_up
-    from casemate.engine.life.surroundings import root_view
 
-    with root_view(store.snapshots.rootfs(container_id)) as view:
-        copy_up(view, mount["target"], mount["source"])
+    lowers = store.snapshots.rootfs(container_id).lowers  # the container is new: its own layer is empty
+    copy_up(lowers, mount["target"], mount["source"])
 
 
 def remove_volume(store: Store, name: str) -> None:

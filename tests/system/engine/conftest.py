@@ -100,6 +100,11 @@ def make_image(busybox_layer: bytes, tmp_path: Path, engine: Engine) -> Callable
 
 
 @pytest.fixture
+def write_archive() -> Callable[..., str]:
+    return archive
+
+
+@pytest.fixture
 def paths(tmp_path: Path) -> StorePaths:
     return StorePaths(str(tmp_path / "root"), str(tmp_path / "run"))
 

@@ -11,13 +11,25 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 def remove_tree(path: str) -> None:
     """Remove ``path`` and everything below; absent is success.
 
-    Follows no link; works by descriptors, so that nothing can be moved away under it.
+    Follows no link; works by descriptors, so that nothing can be moved away under it. Files that a container
+    gave to the subordinate ids of an ordinary user are removed by a worker that is root of those ids.
     """
     parent = os.open(os.path.dirname(path), _DIRECTORY)
     try:
-        _remove(parent, os.path.basename(path))
+        try:
+            _remove(parent, os.path.basename(path))
+        except PermissionError:
+            if os.geteuid() == 0:
+                raise
+            _remove_as_owner(parent, os.path.basename(path))
     finally:
         os.close(parent)
+
+
+def _remove_as_owner(parent: int, name: str) -> None:
+    from casemate.engine.subordinate import run_as_owner
+
+    run_as_owner({"job": "remove", "name": name}, [parent])
 
 
 def _remove(parent: int, name: str) -> None:

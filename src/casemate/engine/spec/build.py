@@ -190,7 +190,7 @@ def _linux(options: ContainerOptions, wall: Confinement, around: Surroundings) -
         "resources": build_resources(
             options, device_rules=device_rules(options.devices, privileged=wall.privileged)
         ),
-        "maskedPaths": list(sealed.MASKED_PATHS) if wall.mask_paths else [],
+        "maskedPaths": sealed.masked_paths() if wall.mask_paths else [],
         "readonlyPaths": list(sealed.READONLY_PATHS) if wall.mask_paths else [],
         "sysctl": _sysctls(options, wall, around),
         "devices": device_nodes(options.devices),
@@ -216,7 +216,7 @@ def _sysctls(options: ContainerOptions, wall: Confinement, around: Surroundings)
     if options.network != "host":
         found.update(sealed.NETWORK_SYSCTLS)
         if around.id_map is not None:
-            found["net.ipv4.ping_group_range"] = f"0 {_last_group(around.id_map)}"
+            found["net.ipv4.ping_group_range"] = _groups(around.id_map)
     for name, value in options.sysctls.items():
         plain = name.replace("/", ".")
         own = (
@@ -232,14 +232,15 @@ def _sysctls(options: ContainerOptions, wall: Confinement, around: Surroundings)
     return found
 
 
-def _last_group(id_map: IdMap) -> int:
-    """The end of the groups that are mapped without a gap from 0 on: the kernel takes no others for ping."""
-    last = 0
-    for entry in sorted(id_map.gids, key=lambda entry: entry.inside):
-        if entry.inside > last + 1:
+def _groups(id_map: IdMap) -> str:
+    """The first and last of the groups that are mapped without a gap: the kernel takes no others for ping."""
+    ordered = sorted(id_map.gids, key=lambda entry: entry.inside)
+    first, end = ordered[0].inside, ordered[0].inside
+    for entry in ordered:
+        if entry.inside != end:
             break
-        last = entry.inside + entry.count - 1
-    return min(last, 65535)
+        end = entry.inside + entry.count
+    return f"{first} {max(first, min(end - 1, 65535))}"
 
 
 def exec_process(

@@ -14,6 +14,11 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MAX_ENV_FILE_BYTES = 1 << 20
 
 
+def own_ids() -> str | None:
+    """``uid:gid`` of an ordinary user, whom ``keep-id`` keeps; None for root, whose containers have ranges."""
+    return f"{os.geteuid()}:{os.getegid()}" if os.geteuid() else None
+
+
 def build_argv(
     image_entrypoint: Sequence[str] | None,
     image_cmd: Sequence[str] | None,

@@ -34,14 +34,17 @@ _WHITEOUT = ("trusted.overlay.whiteout", "user.overlay.whiteout")
 class RootView:
     """Read-only view of stacked directories, topmost first.
 
-    A context manager that owns one descriptor a directory.
+    A context manager that owns one descriptor a directory; directories are given as paths or descriptors.
     """
 
-    def __init__(self, directories: Sequence[str]) -> None:
+    def __init__(self, directories: Sequence[str | int]) -> None:
         self._root: list[int] = []
         try:
-            for path in directories:
-                self._root.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+            for place in directories:
+                if isinstance(place, int):
+                    self._root.append(os.dup(place))
+                else:
+                    self._root.append(os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
         except BaseException:
             self.close()
             raise
@@ -249,7 +252,7 @@ def _merged(directory: Sequence[int], name: str) -> list[int]:
                 break
             child = os.open(name, _DIRECTORY, dir_fd=fd)
             found.append(child)
-            if _has_attribute(f"/proc/self/fd/{child}", _OPAQUE, b"y"):
+            if _has_attribute(child, ".", _OPAQUE, value=b"y"):
                 break
     except BaseException:
         for fd in found:
@@ -263,15 +266,23 @@ def _is_whiteout(fd: int, name: str, status: os.stat_result) -> bool:
         return status.st_rdev == 0
     if not stat.S_ISREG(status.st_mode) or status.st_size:
         return False
-    return _has_attribute(f"/proc/self/fd/{fd}/{name}", _WHITEOUT, None)
+    return _has_attribute(fd, name, _WHITEOUT, value=None)
 
 
-def _has_attribute(path: str, names: Sequence[str], value: bytes | None) -> bool:
-    for name in names:
-        try:
-            found = os.getxattr(path, name)
-        except OSError:
-            continue
-        if value is None or found == value:
-            return True
-    return False
+def _has_attribute(parent: int, name: str, attributes: Sequence[str], *, value: bytes | None) -> bool:
+    """Whether one of the attributes is there, with this value. By descriptor: a worker has no /proc."""
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
+    except OSError:
+        return False
+    try:
+        for attribute in attributes:
+            try:
+                found = os.getxattr(fd, attribute)
+            except OSError:
+                continue
+            if value is None or found == value:
+                return True
+        return False
+    finally:
+        os.close(fd)

@@ -8,6 +8,7 @@ from casemate.cli.opening import open_engine
 from casemate.cli.request import container_options
 from casemate.cli.show.progress import progress_for
 from casemate.cli.streams import say
+from casemate.cli.unenforced import say_unenforced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,5 +23,6 @@ def run(parsed: Parsed) -> int:
             container = create(engine, parsed.operands[0], options)
             id_file.write(container.id)
         progress.finish()
+        say_unenforced(options)
         say(container.id)
     return 0

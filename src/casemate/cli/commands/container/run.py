@@ -8,6 +8,7 @@ from casemate.cli.idfile import IdFile
 from casemate.cli.opening import hint_near_image, open_engine
 from casemate.cli.request import container_options
 from casemate.cli.show.progress import progress_for
+from casemate.cli.unenforced import say_unenforced
 from casemate.cli.usage import UsageError
 from casemate.errors import Denied, NotFound, Unauthorized, Unavailable
 
@@ -28,6 +29,7 @@ def run(parsed: Parsed) -> int:
             container = create(engine, parsed.operands[0], options, to_start=True)
             id_file.write(container.id)
         progress.finish()
+        say_unenforced(options)
         if options.detach:
             container.start()
             streams.say(container.id)

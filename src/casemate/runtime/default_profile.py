@@ -58,14 +58,21 @@ MASKED_PATHS = (
     "/sys/firmware",
     "/sys/fs/bpf",
     "/sys/fs/pstore",
+    "/sys/kernel/boot_params",
     "/sys/kernel/debug",
+    "/sys/kernel/irq",
+    "/sys/kernel/notes",
     "/sys/kernel/security",
     "/sys/kernel/slab",
     "/sys/kernel/tracing",
+    "/sys/kernel/vmcoreinfo",
     "/sys/module",
 )
 
-READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys")
+_CPUS = "/sys/devices/system/cpu"
+
+# Whoever may write to /proc/pressure can have the kernel poll for the whole host.
+READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/pressure", "/proc/sys")
 
 MOUNTS: tuple[dict[str, Any], ...] = (
     {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
@@ -155,6 +162,16 @@ _S_IFMT = 0o170000
 _FILE_TYPES_ALLOWED = (0, 0o010000, 0o100000, 0o140000)
 _FILE_TYPES_REFUSED = (0o020000, 0o060000)
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
+
+
+def masked_paths() -> list[str]:
+    """Return MASKED_PATHS and, where this host has them, the counters by which a neighbour's work shows in a CPU's heat."""
+    import os
+
+    paths = list(MASKED_PATHS)
+    if os.path.exists(f"{_CPUS}/cpu0/thermal_throttle"):
+        paths += [f"{_CPUS}/{name}/thermal_throttle" for name in os.listdir(_CPUS) if name[3:].isdigit()]
+    return paths
 
 
 def default_capabilities(uid: int) -> dict[str, list[str]]:

@@ -17,7 +17,7 @@ from casemate.kernel.libc import KernelError
 from casemate.kernel.process import spawn
 
 CONTROL_FD = 3
-_OWNER_ONLY = 0o500  # a program whose interpreter is /proc/self/exe does not get to run it under a container's id
+_OWNER_ONLY = 0o500  # a container's program with the interpreter /proc/self/exe must not run it
 _HIGH = 10  # above every number that the child is given
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.ENOSYS, errno.ENOEXEC)
 

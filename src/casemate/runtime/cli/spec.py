@@ -44,7 +44,7 @@ def default_spec(*, rootless: bool) -> dict[str, Any]:
             mount["options"] = [option for option in mount["options"] if option != "gid=5"]
     linux: dict[str, Any] = {
         "namespaces": [{"type": kind} for kind in kinds],
-        "maskedPaths": list(default_profile.MASKED_PATHS),
+        "maskedPaths": default_profile.masked_paths(),
         "readonlyPaths": list(default_profile.READONLY_PATHS),
         "seccomp": default_profile.default_seccomp(default_profile.ROOT_CAPABILITIES),
         "resources": {

@@ -242,3 +242,31 @@ def test_recover_is_idempotent_and_reports_what_it_did(engine: Engine, paths: St
         time.sleep(0.02)
     assert any("removed" in line for line in engine.recover() or ["removed already"])
     assert engine.recover() == []
+
+
+def test_a_root_whose_row_a_power_cut_took_goes_before_its_ids_are_given_again(
+    engine: Engine, paths: StorePaths
+) -> None:
+    """Rows of --rm containers are not synced: after a power cut their files may be all that is left of them."""
+    box = engine.containers.create("busybox", ContainerOptions(argv=["true"], auto_remove=True))
+    engine.store.containers.remove(box.id)
+    os.unlink(f"{paths.run_root}/swept")  # the run directory of another boot
+    with Engine(paths) as after:
+        assert after.store.snapshots.roots() == []
+        assert os.listdir(paths.containers) == []
+        assert after.store.ranges.holders() == set()
+
+
+def test_an_exit_record_that_a_power_cut_emptied_does_not_keep_its_container(
+    engine: Engine, paths: StorePaths
+) -> None:
+    box = engine.containers.create("busybox", ContainerOptions(argv=["sleep", "100"]))
+    box.start()
+    box.kill()
+    assert box.wait() == 128 + signal.SIGKILL
+    engine.store.containers.update(box.id, state="running", pid=1, boot_id="of another boot")
+    with open(f"{paths.containers}/{box.id}/exit", "wb"):
+        pass  # its size is what a power cut leaves of a file that was not synced
+    with Engine(paths) as after:
+        found = after.containers.get(box.id)
+        assert (found.state, found.row.exit_code) == ("exited", 255)

@@ -203,3 +203,22 @@ def test_a_directory_that_may_not_be_read_is_denied(tmp_path: Path) -> None:
             Database(str(tmp_path / "casemate.db"))
     finally:
         tmp_path.chmod(0o700)
+
+
+def test_a_process_that_ends_without_closing_leaves_everything_and_a_short_log(path: str) -> None:
+    script = (
+        "import os, sys\nfrom casemate.store.database import Database\n"
+        "database = Database(sys.argv[1])\n"
+        "with database.write(durable=False) as one: one.execute('CREATE TABLE t (x)')\n"
+        "for number in range(2000):\n"
+        "    with database.write(durable=False) as one: one.execute('INSERT INTO t VALUES (?)', number)\n"
+        "os._exit(0)"
+    )
+    closed(path)
+    subprocess.run([sys.executable, "-c", script, path], check=True)
+    assert 0 < os.path.getsize(path + "-wal") < 2 << 20, "every later command reads the whole log"
+    database = Database(path)
+    assert database.read("SELECT count(*), sum(x) FROM t") == [(2000, 1999 * 1000)]
+    assert database.check() == []
+    database.close()
+    assert not os.path.exists(path + "-wal")

@@ -134,6 +134,17 @@ def test_two_beginnings_are_a_conflict(store: Store) -> None:
         store.containers.get("aaa")
 
 
+def test_a_container_and_its_ids_come_and_go_together(store: Store) -> None:
+    base = store.containers.insert(row("a", "web"), with_range=True)
+    assert base == store.ranges.find("a" * 64)
+    with pytest.raises(AlreadyExists):
+        store.containers.insert(row("b", "web"), with_range=True)
+    assert store.ranges.holders() == {"a" * 64}, "a refused container takes no ids"
+    assert store.containers.insert(row("c", "db")) is None
+    store.containers.remove("a" * 64)
+    assert store.ranges.holders() == set()
+
+
 def test_ranges_are_unique_stable_and_come_back_last(store: Store) -> None:
     first = store.ranges.allocate("c1")
     assert first == 0x40010000

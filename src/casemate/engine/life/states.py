@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from casemate.engine.life.locks import is_held
+from casemate.errors import Corrupt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,7 +100,10 @@ def read_pid(paths: StorePaths, container_id: str) -> int:
 
 
 def read_exit(paths: StorePaths, container_id: str) -> Present | None:
-    """The exit record as a state; None when the program has not ended, or nobody saw it end."""
+    """The exit record as a state; None when the program has not ended, or nobody saw it end.
+
+    A record that is damaged tells nothing: that of a --rm container is not synced, and a power cut may empty it.
+    """
     from casemate.runtime.exitrecord import read_exit_record
 
     try:
@@ -108,6 +112,8 @@ def read_exit(paths: StorePaths, container_id: str) -> Present | None:
         return None
     try:
         record = read_exit_record(fd)
+    except Corrupt:
+        return None
     finally:
         os.close(fd)
     if record is None:

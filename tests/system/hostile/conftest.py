@@ -271,7 +271,7 @@ class Canary:
     def _look(self) -> tuple[object, ...]:
         with open(self.file, encoding="ascii") as file:
             content = file.read()
-        found = [content, *sorted(os.listdir(self.place)), *sorted(os.listdir(self.directory))]
+        found: list[object] = [content, *sorted(os.listdir(self.place)), *sorted(os.listdir(self.directory))]
         for path in (self.file, self.place, self.directory):
             about = os.stat(path)
             found += [

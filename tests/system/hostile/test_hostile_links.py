@@ -39,7 +39,7 @@ def link_to(canary: Any, place: str, kind: str) -> str:
 
 
 @pytest.mark.parametrize("place", MOUNTED)
-def test_a_link_where_the_runtime_mounts_never_leads_to_the_host(
+def test_a_link_where_the_runtime_mounts_never_leads_to_the_host(  # noqa: PLR0917 - fixtures
     box: Any, busybox_layer: bytes, make_layer: Callable[..., bytes], canary: Any, place: str
 ) -> None:
     os.chmod(canary.directory, 0o777)
@@ -74,7 +74,7 @@ def test_exec_follows_no_link_that_the_container_made_since(box: Any, canary: An
 
 
 @pytest.mark.parametrize("kind", LINKS)
-def test_a_volume_on_a_link_is_mounted_inside(
+def test_a_volume_on_a_link_is_mounted_inside(  # noqa: PLR0917 - fixtures
     box: Any, busybox_layer: bytes, make_layer: Callable[..., bytes], canary: Any, kind: str
 ) -> None:
     layers = [busybox_layer, make_layer({"data": link_to(canary, "etc", kind)})]

@@ -132,7 +132,10 @@ def _as_go_says(error: CasemateError) -> str:
     """The message, with the cause of a program that cannot be run in the words that docker and podman look for."""
     if error.exit_code not in (126, 127):
         return error.message
-    return f'exec: "{error.subject}": {error.why[:1].lower()}{error.why[1:]}'
+    why = f"{error.why[:1].lower()}{error.why[1:]}"
+    if why == "is a directory":
+        why = "permission denied (it is a directory)"  # docker 20.10 knows exit code 126 by these two words
+    return f'exec: "{error.subject}": {why}'
 
 
 def _report(settings: Settings, message: str, hint: str) -> None:

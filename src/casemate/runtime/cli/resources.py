@@ -60,7 +60,7 @@ def resume(settings: Settings, words: list[str]) -> int:
 
 
 def ps(settings: Settings, words: list[str]) -> int:
-    """Show the pids or processes: a JSON list of pids, or what ps(1) says of them."""
+    """Show the processes: a JSON list of pids, or what the ps program says of them."""
     arguments = parse(words, {"format": VALUE}, {"f": "format"})
     pids = _open(settings, arguments)[1].pids()
     if arguments.value("format", "table") == "json":

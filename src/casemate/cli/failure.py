@@ -76,7 +76,9 @@ def from_os_error(error: OSError, path: str) -> CasemateError:
         if not call
         else f"{call}: {(error.strerror or str(error)).lower()}"
     )
-    return category(path, subject, why, hint="casemate doctor checks this host")
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    hint = "free disk space: casemate system prune" if full else "casemate doctor checks this host"
+    return category(f"complete casemate {path}", subject, why, hint=hint)
 
 
 def unexpected(error: BaseException, path: str) -> CasemateError:

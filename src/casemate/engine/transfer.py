@@ -12,7 +12,7 @@ import _thread
 
 from casemate.core.snapshots import LayerSpec
 from casemate.engine.imageconfig import load_config
-from casemate.errors import NotFound
+from casemate.errors import CasemateError, Exhausted, NotFound
 from casemate.image.manifest import chain_ids
 from casemate.oci.digest import short
 from casemate.oci.platform import parse_platform
@@ -120,11 +120,23 @@ def _named(
     platform: str | None = None,
 ) -> ImageRecord:
     """Bring one image in and give it its names; until then a lease keeps what has arrived."""
-    with store.leases.hold(f"bring in {what}") as lease:
-        fetched, record = _bring_in(store, source, lease, what=what, platform=platform, progress=progress)
-        for name in names or (_nameless(fetched),):
-            store.images.put(parse_reference(name).canonical(), record)
+    try:
+        with store.leases.hold(f"bring in {what}") as lease:
+            fetched, record = _bring_in(store, source, lease, what=what, platform=platform, progress=progress)
+            for name in names or (_nameless(fetched),):
+                store.images.put(parse_reference(name).canonical(), record)
+    except Exhausted as error:
+        _make_room(store, error)
+        raise
     return record
+
+
+def _make_room(store: Store, error: Exhausted) -> None:
+    """After a full disk, or a bomb: what came in is not kept for another attempt but given back."""
+    try:
+        store.gc()
+    except (CasemateError, OSError) as failure:
+        error.add_note(f"collecting what nobody uses failed as well: {failure}")
 
 
 def _bring_in(

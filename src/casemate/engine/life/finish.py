@@ -12,7 +12,7 @@ import time
 from casemate.engine.life import locks
 from casemate.engine.life.states import ACTIVE, container_dir, present_state, read_exit
 from casemate.engine.life.trees import remove_tree
-from casemate.errors import NotFound
+from casemate.errors import Exhausted, NotFound
 from casemate.kernel.lock import lock
 from casemate.oci.quick_json import loads
 
@@ -46,14 +46,19 @@ def settle(store: Store, row: ContainerRow, *, to_remove: bool = False) -> Conta
         row.exit_code = present.exit_code
         row.finished_ns = present.finished_ns or time.time_ns()
     row.pid = 0
-    store.containers.update(
-        row.id,
-        state=row.state,
-        pid=0,
-        exit_code=row.exit_code,
-        finished_ns=row.finished_ns,
-        durable=not row.auto_remove,
-    )
+    try:
+        store.containers.update(
+            row.id,
+            state=row.state,
+            pid=0,
+            exit_code=row.exit_code,
+            finished_ns=row.finished_ns,
+            durable=not row.auto_remove,
+        )
+    except Exhausted:
+        if not to_remove:
+            raise
+        row.state = "removing"  # on a full disk nothing can be written before its files have made room
     return row
 
 
@@ -71,7 +76,10 @@ def finish(store: Store, container_id: str, *, timeout_s: float = _WAIT_FOR_KEEP
             locks.remove(store.paths, container_id)
             return
         if row.state in {"running", "paused", "starting"}:
-            row = settle(store, row, to_remove=row.auto_remove)
+            try:
+                row = settle(store, row, to_remove=row.auto_remove)
+            except Exhausted:
+                return  # the disk is full: the exit record stays, and the next command that can writes the row
         if row.auto_remove and row.state in {"exited", "removing"}:
             destroy(store, row, held, volumes=True)
 
@@ -80,7 +88,10 @@ def destroy(store: Store, row: ContainerRow, held: Fd, *, volumes: bool) -> None
     """Remove everything of a container that does not run; the caller holds its lock."""
     locks.leave_exit_code(held.fileno(), row.exit_code)
     if row.state != "removing":
-        store.containers.update(row.id, state="removing", durable=False)
+        try:
+            store.containers.update(row.id, state="removing", durable=False)
+        except Exhausted:
+            row.state = "removing"  # the same
     remove_cgroup(row.id)
     remove_socket(store, row.id)
     store.snapshots.remove_root(row.id)

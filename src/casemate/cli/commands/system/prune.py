@@ -21,6 +21,7 @@ def run(parsed: Parsed) -> int:
     if not parsed.flag("force") and not _agreed(every=every):
         return 0
     with open_engine() as engine:
+        engine.store.gc()  # first what needs no record to go: on a full disk it makes room for writing the rest
         _remove_containers(engine)
         _remove_images(engine, every=every)
         engine.store.gc()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 
@@ -140,58 +141,83 @@ a {{- /* c */ -}} b
 {{gt "a" 1}}
 {{eq .Name nil}}
 """.splitlines()
-needs_docker = pytest.mark.skipif(shutil.which("docker") is None, reason="docker's client is the oracle")
+LAYOUTS = [
+    "table {{.Name}}\\t{{.Description}}",
+    "table {{upper .Name}}|{{.DockerEndpoint}}",
+    "table {{.Name}} {{.Name}}\\t{{json .DockerEndpoint}}",
+    "table {{truncate .Name 3}}\\t{{.Error}}",
+    "table {{.Error}}\\t{{.Name}}",
+    "{{.Name}}\\t{{.Name}}",
+    "json",
+]
+DOCUMENTS = [
+    "{{.Endpoints.docker.Host}}",
+    "{{.Endpoints.nope}}",
+    "{{.Endpoints.nope.Host}}",
+    '{{index .Endpoints "x"}}',
+    "{{json .Endpoints}}",
+    "{{json .Endpoints.nope}}",
+    "{{range $k, $v := .Endpoints}}{{$k}}:{{$v.Host}}{{end}}",
+    "{{json .}}",
+]
+GOLDEN = os.path.join(os.path.dirname(__file__), "..", "..", "golden", "template", "docker28.json")
+"""What docker 28's client answered: {"ls" or "inspect": {template: [exit status, output]}}."""
+CASES = {"ls": [*SOURCES, *LAYOUTS], "inspect": DOCUMENTS}
 
 
-@pytest.fixture(scope="module")
-def docker_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "DOCKER_CONFIG": str(tmp_path_factory.mktemp("docker"))}
+def ask_docker(verb: str, source: str) -> list[int | str]:
+    """Status and output of ``docker context VERB --format SOURCE`` where nothing is configured."""
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "DOCKER_CONFIG": "/nonexistent"}
+    argv = ["docker", "context", verb, "--format", source]
+    answer = subprocess.run(argv, capture_output=True, text=True, env=environment, check=False, timeout=30)
+    return [answer.returncode, answer.stdout if answer.returncode == 0 else answer.stderr]
 
 
-@needs_docker
+def docker_major() -> int:
+    """Major version of the installed client, 0 without one."""
+    docker = shutil.which("docker", path="/usr/local/bin:/usr/bin:/bin")
+    if docker is None:
+        return 0
+    answer = subprocess.run([docker, "--version"], capture_output=True, text=True, check=True)
+    return int(answer.stdout.split()[2].partition(".")[0])
+
+
+def recorded() -> dict[str, dict[str, tuple[int, str]]]:
+    """The golden answers; written anew by docker 28 itself when CASEMATE_UPDATE_GOLDEN is set."""
+    if os.environ.get("CASEMATE_UPDATE_GOLDEN"):
+        answers = {
+            verb: {source: ask_docker(verb, source) for source in sources} for verb, sources in CASES.items()
+        }
+        with open(GOLDEN, "w", encoding="utf-8") as file:
+            json.dump(answers, file, indent=1, sort_keys=True, ensure_ascii=False)
+    with open(GOLDEN, encoding="utf-8") as file:
+        found: dict[str, dict[str, tuple[int, str]]] = json.load(file)
+    return found
+
+
+DOCKER = recorded()
+
+if docker_major() == 28:
+
+    @pytest.mark.parametrize("verb", CASES)
+    def test_the_recorded_answers_are_dockers(verb: str) -> None:
+        assert {source: ask_docker(verb, source) for source in CASES[verb]} == DOCKER[verb]
+
+
 @pytest.mark.parametrize("source", SOURCES)
-def test_output_and_errors_are_dockers(source: str, docker_environment: dict[str, str]) -> None:
-    answer = subprocess.run(
-        ["docker", "context", "ls", "--format", source],
-        capture_output=True,
-        text=True,
-        env=docker_environment,
-        check=False,
-        timeout=30,
-    )
+def test_output_and_errors_are_dockers(source: str) -> None:
+    status, answer = DOCKER["ls"][source]
     source = source.replace("\\t", "\t").replace("\\n", "\n")
-    if answer.returncode == 0:
-        assert Template(source).execute(ROW) == answer.stdout[:-1]
+    if status == 0:
+        assert Template(source).execute(ROW) == answer[:-1]
     else:
         with pytest.raises(TemplateError) as caught:
             Template(source).execute(ROW)
-        assert caught.value.why == answer.stderr.strip().removeprefix("template parsing error: ")
+        assert caught.value.why == answer.strip().removeprefix("template parsing error: ")
 
 
-@needs_docker
-@pytest.mark.parametrize(
-    "layout",
-    [
-        "table {{.Name}}\\t{{.Description}}",
-        "table {{upper .Name}}|{{.DockerEndpoint}}",
-        "table {{.Name}} {{.Name}}\\t{{json .DockerEndpoint}}",
-        "table {{truncate .Name 3}}\\t{{.Error}}",
-        "table {{.Error}}\\t{{.Name}}",
-        "{{.Name}}\\t{{.Name}}",
-        "json",
-    ],
-)
-def test_listings_are_laid_out_as_dockers(
-    layout: str, docker_environment: dict[str, str], capfd: pytest.CaptureFixture[str]
-) -> None:
-    docker = subprocess.run(
-        ["docker", "context", "ls", "--format", layout],
-        capture_output=True,
-        text=True,
-        env=docker_environment,
-        check=True,
-        timeout=30,
-    )
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_listings_are_laid_out_as_dockers(layout: str, capfd: pytest.CaptureFixture[str]) -> None:
     titles = {
         "Name": "NAME",
         "Description": "DESCRIPTION",
@@ -199,24 +225,11 @@ def test_listings_are_laid_out_as_dockers(
         "Error": "ERROR",
     }
     show_rows(Listing(("Name",), titles), [ROW], layout)  # type: ignore[list-item]
-    assert capfd.readouterr().out == docker.stdout
+    assert capfd.readouterr().out == DOCKER["ls"][layout][1]
 
 
-@needs_docker
-@pytest.mark.parametrize(
-    "source",
-    [
-        "{{.Endpoints.docker.Host}}",
-        "{{.Endpoints.nope}}",
-        "{{.Endpoints.nope.Host}}",
-        '{{index .Endpoints "x"}}',
-        "{{json .Endpoints}}",
-        "{{json .Endpoints.nope}}",
-        "{{range $k, $v := .Endpoints}}{{$k}}:{{$v.Host}}{{end}}",
-        "{{json .}}",
-    ],
-)
-def test_documents_answer_as_dockers(source: str, docker_environment: dict[str, str]) -> None:
+@pytest.mark.parametrize("source", DOCUMENTS)
+def test_documents_answer_as_dockers(source: str) -> None:
     document = {
         "Name": "default",
         "Metadata": {},
@@ -224,17 +237,9 @@ def test_documents_answer_as_dockers(source: str, docker_environment: dict[str, 
         "TLSMaterial": {},
         "Storage": {"MetadataPath": "<IN MEMORY>", "TLSPath": "<IN MEMORY>"},
     }
-    docker = subprocess.run(
-        ["docker", "context", "inspect", "--format", source],
-        capture_output=True,
-        text=True,
-        env=docker_environment,
-        check=True,
-        timeout=30,
-    )
     opened = open_maps(document)
     opened["Endpoints"] = open_maps(document["Endpoints"], is_map=True)
-    assert Template(source).execute(opened) == docker.stdout[:-1]
+    assert Template(source).execute(opened) == DOCKER["inspect"][source][1][:-1]
 
 
 def test_unknown_keys_are_errors_with_a_near_name() -> None:

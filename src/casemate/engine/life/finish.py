@@ -86,7 +86,6 @@ def finish(store: Store, container_id: str, *, timeout_s: float = _WAIT_FOR_KEEP
 
 def destroy(store: Store, row: ContainerRow, held: Fd, *, volumes: bool) -> None:
     """Remove everything of a container that does not run; the caller holds its lock."""
-    locks.leave_exit_code(held.fileno(), row.exit_code)
     if row.state != "removing":
         try:
             store.containers.update(row.id, state="removing", durable=False)
@@ -98,6 +97,7 @@ def destroy(store: Store, row: ContainerRow, held: Fd, *, volumes: bool) -> None
     if volumes and '"anonymous":true' in row.config:
         _remove_volumes(store, row)
     remove_tree(container_dir(store.paths, row.id))
+    locks.leave_exit_code(held.fileno(), row.exit_code)
     locks.retire(store.paths, row.id)
     store.containers.remove(
         row.id, durable=not row.auto_remove

@@ -128,6 +128,18 @@ def command(target: str) -> int:
     os._exit(status)
 
 
+def stand_in_for_functools() -> ModuleType:
+    """A module with ``lru_cache(maxsize)(function)`` alone: what functools makes of its own C code, unadorned."""
+    from _functools import _lru_cache_wrapper  # type: ignore[import-not-found]  # the C module has no stub
+
+    is_typed, no_statistics = False, None
+    stand_in = type(sys)("functools")
+    stand_in.__dict__["lru_cache"] = lambda size: (
+        lambda function: _lru_cache_wrapper(function, size, is_typed, no_statistics)
+    )
+    return stand_in
+
+
 def casemate() -> int:
     """Entry point of the command ``casemate``."""
     return command("casemate.cli.main")

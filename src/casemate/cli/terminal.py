@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import termios
+import os
+
+from casemate.cli.streams import is_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ class RawMode:
         self.saved: list[int | list[bytes | int]] | None = None
 
     def __enter__(self) -> Self:
+        import termios  # a shared library, and only a terminal needs it
+
         try:
             self.saved = termios.tcgetattr(self.fd)
         except termios.error:
@@ -51,6 +55,8 @@ class RawMode:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.saved is not None:
+            import termios  # loaded when it was saved
+
             try:
                 termios.tcsetattr(self.fd, termios.TCSANOW, self.saved)
             except termios.error:
@@ -61,8 +67,21 @@ def size(*fds: int) -> tuple[int, int]:
     """Return (rows, columns) of the first of ``fds`` that is a terminal; (0, 0) when none is."""
     for fd in fds:
         try:
-            rows, columns = termios.tcgetwinsize(fd)
-        except termios.error:
+            found = os.get_terminal_size(fd)
+        except OSError:
             continue
-        return rows, columns
+        return found.lines, found.columns
     return 0, 0
+
+
+def require_terminal(*, tty: bool, stdin: bool) -> None:
+    """Refuse a terminal for a program whose input is none. Raises: UsageError, exit code 1 as docker."""
+    if tty and stdin and not is_terminal(0):
+        from casemate.cli.usage import UsageError  # only on the failing path
+
+        raise UsageError(
+            "give a terminal",
+            "the input is not a terminal",
+            hint="leave -t away: -i alone takes a pipe or file",
+            exit_code=1,
+        )

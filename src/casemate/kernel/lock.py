@@ -32,7 +32,7 @@ def try_lock(fd: int, *, shared: bool = False) -> bool:
 def lock(fd: int, timeout_s: float | None = None, *, shared: bool = False) -> bool:
     """Wait for the lock, for ever without a time limit; False when the time is over first.
 
-    With a limit it asks again after 1 ms, then ever later up to 50 ms: flock(2) has no time-out of its own.
+    With a limit it asks again after 0.2 ms, then ever later up to 50 ms: flock(2) has no time-out of its own.
     Raises: KernelError.
     """
     if timeout_s is None:
@@ -42,7 +42,7 @@ def lock(fd: int, timeout_s: float | None = None, *, shared: bool = False) -> bo
             raise KernelError(error.errno or errno.EIO, "flock", fd) from None
         return True
     deadline = time.monotonic() + timeout_s
-    pause_s = 0.001
+    pause_s = 0.0002
     while not try_lock(fd, shared=shared):
         left_s = deadline - time.monotonic()
         if left_s <= 0:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from casemate.store.database import Database
     from casemate.store.ranges import UidRanges
 else:
-    import _sqlite3 as sqlite3  # see database.py
+    from casemate.store.database import sqlite3  # loaded there with care
 
 COLUMNS = (
     "id",

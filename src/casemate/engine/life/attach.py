@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from casemate.engine.life.exec import running_process
 from casemate.engine.life.finish import finish, wait_for_end
+from casemate.engine.life.running import running_process
 from casemate.engine.life.session import Session
 from casemate.engine.life.states import present_state
 from casemate.errors import Conflict, Unavailable

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from casemate.engine.life.finish import cgroup_path
+from casemate.engine.life.running import running_process
 from casemate.engine.life.session import Session
 from casemate.engine.life.states import present_state
 from casemate.engine.life.streams import Streams
@@ -17,8 +18,7 @@ from casemate.engine.spec.build import build_spec, exec_process
 from casemate.engine.spec.confine import confinement
 from casemate.engine.spec.process import build_cwd, expand_env
 from casemate.engine.spec.users import resolve_user
-from casemate.errors import Conflict, Invalid
-from casemate.kernel.pidfd import open_same, pidfd_open
+from casemate.errors import Invalid
 from casemate.kernel.procfs import start_time
 from casemate.oci.quick_json import loads
 from casemate.runtime.container import exec_process as run_process
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from casemate.engine.options import Attach, ExecOptions
-    from casemate.kernel.fd import Fd
     from casemate.store.containers import ContainerRow
     from casemate.store.store import Store
 
@@ -67,23 +66,6 @@ def exec_in_container(  # noqa: PLR0917 - the public verb, one caller
         stdin=stdin,
         is_terminal=options.tty,
     )
-
-
-def running_process(store: Store, row: ContainerRow, doing: str, *, paused: bool = False) -> Fd:
-    """A descriptor of the running program.
-
-    Raises: Conflict when it does not run, or is paused and ``paused`` is False.
-    """
-    present = present_state(store.paths, row)
-    if present.status == "paused" and not paused:
-        raise Conflict(doing, row.name, "container is paused", hint=f"casemate unpause {row.name}")
-    found = None
-    if present.status in {"running", "paused"} and present.pid:
-        # While a start is being recorded only the keeper's pid file names the process.
-        found = open_same(present.pid, row.start_time) if row.pid else pidfd_open(present.pid)
-    if found is None:
-        raise Conflict(doing, row.name, "container is not running", hint=f"casemate start {row.name}")
-    return found
 
 
 def _request(store: Store, row: ContainerRow, argv: Sequence[str], options: ExecOptions) -> ExecRequest:

@@ -6,8 +6,8 @@ import os
 import time
 
 from casemate.engine.life import locks
-from casemate.engine.life.exec import running_process
 from casemate.engine.life.finish import cgroup_path, destroy, finish, settle
+from casemate.engine.life.running import running_process
 from casemate.engine.life.states import present_state
 from casemate.engine.signals import signal_number
 from casemate.errors import Conflict, NotFound, TimedOut, Unsupported

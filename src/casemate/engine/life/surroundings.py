@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 
 from casemate.core.snapshots import RootFs
-from casemate.engine.life.create import needs_range
 from casemate.engine.spec.build import Surroundings
 from casemate.engine.spec.rootview import RootView
 from casemate.errors import Invalid
@@ -46,9 +45,9 @@ def id_map_of(store: Store, container_id: str, userns: str) -> IdMap | None:
         if userns == "host":
             raise Invalid("use user namespace", "host", "an ordinary user always needs one")
         return _keep_id(rootless_map()) if userns == "keep-id" else rootless_map()
-    if not needs_range(userns):
+    if userns == "host":
         return None
-    base = store.ranges.allocate(container_id)
+    base = store.ranges.find(container_id) or store.ranges.allocate(container_id)
     whole = [IdRange(0, base, RANGE_SIZE)]
     return IdMap(whole, whole)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from casemate.engine.life.exec import running_process
+from casemate.engine.life.running import running_process
 from casemate.engine.life.states import present_state
 from casemate.kernel.procfs import command_line, parent_pid, process_ids, stat_fields
 

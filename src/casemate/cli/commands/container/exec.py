@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from casemate.cli.attached import Stay
-from casemate.cli.commands.container.run import require_terminal
 from casemate.cli.opening import container, open_engine
 from casemate.cli.request import exec_options
+from casemate.cli.terminal import require_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

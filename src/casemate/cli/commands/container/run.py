@@ -8,8 +8,8 @@ from casemate.cli.idfile import IdFile
 from casemate.cli.opening import hint_near_image, open_engine
 from casemate.cli.request import container_options
 from casemate.cli.show.progress import progress_for
+from casemate.cli.terminal import require_terminal
 from casemate.cli.unenforced import say_unenforced
-from casemate.cli.usage import UsageError
 from casemate.errors import Denied, NotFound, Unauthorized, Unavailable
 
 TYPE_CHECKING = False
@@ -62,17 +62,6 @@ def _stay(container: Container, parsed: Parsed, options: ContainerOptions) -> in
         attach.stdout_fd = 1 if "stdout" in wanted else None
         attach.stderr_fd = 2 if "stderr" in wanted and not options.tty else None
     return stay.with_program(lambda: container.start(attach))
-
-
-def require_terminal(*, tty: bool, stdin: bool) -> None:
-    """Refuse a terminal for a program whose input is none. Raises: UsageError, exit code 1 as docker."""
-    if tty and stdin and not streams.is_terminal(0):
-        raise UsageError(
-            "give a terminal",
-            "the input is not a terminal",
-            hint="leave -t away: -i alone takes a pipe or file",
-            exit_code=1,
-        )
 
 
 def _say_network_once(engine: Engine) -> None:

@@ -1,0 +1,79 @@
+"""What a command imports is what it costs to start: the modules of the quick verbs, pinned.
+
+Written anew with CASEMATE_UPDATE_GOLDEN=1; the difference is part of the review.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import casemate
+from casemate.engine.options import ContainerOptions
+
+if TYPE_CHECKING:
+    from casemate.engine.engine import Engine
+    from casemate.store.paths import StorePaths
+
+pytestmark = [pytest.mark.system, pytest.mark.needs_root]
+GOLDEN = Path(__file__).parents[2] / "golden" / "modules"
+SOURCE = os.path.dirname(os.path.dirname(casemate.__file__))
+PROBE = """
+import sys
+before = set(sys.modules)
+import os
+sys.path.insert(0, {source!r})
+sys.argv = ["casemate", *{words!r}]
+from casemate.quickstart import casemate
+leave = os._exit
+def tell(code):
+    os.write(2, ("@" + " ".join(sorted(set(sys.modules) - before))).encode())
+    leave(code)
+os._exit = tell
+casemate()
+"""
+VERBS = {
+    "run": ["run", "--rm", "--network", "none", "busybox", "true"],
+    "exec": ["exec", "host", "true"],
+    "ps": ["ps", "-a"],
+    "stop": ["stop", "-t", "0", "host"],
+    "rm": ["rm", "stopped"],
+    "logs": ["logs", "host"],
+}
+
+
+def imported(paths: StorePaths, words: list[str]) -> set[str]:
+    environment = {"CASEMATE_ROOT": paths.root, "CASEMATE_RUN_ROOT": paths.run_root, "HOME": paths.root}
+    answer = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", PROBE.format(source=SOURCE, words=words)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
+        timeout=60,
+    )
+    # Which version of control groups the host has is not the command's choice.
+    names = answer.stderr.rpartition("@")[2].split()
+    return {name for name in names if not name.startswith(("casemate.cgroups.", "encodings."))}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_quick_verb_imports_exactly_these_modules(verb: str, engine: Engine, paths: StorePaths) -> None:
+    for name in ("host", "stopped"):
+        options = ContainerOptions(name=name, argv=["sleep", "100"], network="none")
+        box = engine.containers.create("busybox", options)
+        if name == "host":
+            box.start()  # which also fills the caches of the first start
+    found = imported(paths, VERBS[verb])
+    golden = GOLDEN / f"{verb}.txt"
+    if os.environ.get("CASEMATE_UPDATE_GOLDEN"):
+        golden.write_text("".join(f"{name}\n" for name in sorted(found)))
+    known = set(golden.read_text().split())
+    ours = {name for name in found if name.startswith("casemate")}
+    assert ours == {name for name in known if name.startswith("casemate")}
+    assert found - ours <= known, "the standard library is not free either"

@@ -136,7 +136,7 @@ def test_topmost_layer_wins(tmp_path: Path) -> None:
         assert resolve_user("user", view).uid == 2
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="trusted attributes and device nodes need root")
+@pytest.mark.needs_root
 def test_whiteouts_and_opaque_directories_hide_what_is_below(tmp_path: Path) -> None:
     found = layers(tmp_path, "top", "bottom")
     (tmp_path / "bottom/etc/passwd").write_text("user:x:1:1::/:\n")

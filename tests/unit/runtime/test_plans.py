@@ -45,7 +45,7 @@ def check(name: str, text: str) -> None:
     assert text == path.read_text()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="what the parent does depends on privilege")
+@pytest.mark.needs_root
 def test_the_plan_of_a_bundle(golden_spec: dict, tmp_path: Path) -> None:
     golden_spec["process"]["terminal"] = False
     check(
@@ -53,7 +53,7 @@ def test_the_plan_of_a_bundle(golden_spec: dict, tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="what the parent does depends on privilege")
+@pytest.mark.needs_root
 def test_the_plan_of_an_overlay_in_a_range_of_its_own(
     golden_spec: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -195,7 +195,7 @@ def test_what_sqlite_says_becomes_a_category() -> None:
         assert type(explain(error, "/db")) is category
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may open everything")
+@pytest.mark.rootless
 def test_a_directory_that_may_not_be_read_is_denied(tmp_path: Path) -> None:
     tmp_path.chmod(0)
     try:

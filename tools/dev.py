@@ -176,7 +176,7 @@ def task_demo(arguments: list[str]) -> None:
     task_setup(arguments)
     link_command()
     casemate = os.path.join(VENV, "bin", "casemate")
-    python = "import os; print('uid', os.getuid(), 'on', os.uname().nodename)"
+    python = 'import os; print("uid", os.getuid(), "on", os.uname().nodename)'
     isolated = ["run", "--rm", "--network", "none"]
     steps = [
         ["image", "bootstrap", "busybox"],

@@ -160,7 +160,7 @@ class Box:
         """Run a command that must be refused in casemate's words, with this code; those words."""
         answer = self(*words, **more)
         assert answer.code == code, answer
-        assert answer.err.startswith("casemate: "), answer
+        assert "\ncasemate: cannot " in "\n" + answer.err, answer
         return answer.err
 
     def start(self, *words: str, **more: Any) -> subprocess.Popen[bytes]:

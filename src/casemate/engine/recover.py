@@ -13,6 +13,7 @@ removed.
 from __future__ import annotations
 
 import os
+import time
 
 from casemate.engine.life import locks
 from casemate.engine.life.states import ACTIVE, container_dir, is_alive, read_exit, read_pid
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 _MARK = "swept"
 _ID_LENGTH = 64
+ABANDONED_S = 60.0
+"""Nobody takes so long to delete what a container wrote; if somebody does, two delete."""
 
 
 def recover(store: Store) -> list[str]:
@@ -47,8 +50,30 @@ def recover(store: Store) -> list[str]:
     for path in locks.iter_litter(store.paths):
         if locks.remove_litter(path):
             done.append(f"lock {os.path.basename(path)[:12]}: removed, nobody holds it")
+    done += _empty_old_trash(store)
     done += _sweep_once_a_boot(store)
     return done
+
+
+def _empty_old_trash(store: Store) -> list[str]:
+    """Delete what a killed remover has put out of sight; what is fresh is being deleted at this moment."""
+    trash = f"{store.paths.overlay}/trash"
+    try:
+        old = [name for name in os.listdir(trash) if _age_s(f"{trash}/{name}") > ABANDONED_S]
+    except FileNotFoundError:
+        return []  # a new store
+    if not old:
+        return []
+    store.snapshots.empty_trash()
+    return [f"{len(old)} directories that somebody had begun to delete: deleted"]
+
+
+def _age_s(path: str) -> float:
+    """Seconds since an entry was moved where it is; nothing when it is gone."""
+    try:
+        return time.time() - os.stat(path, follow_symlinks=False).st_ctime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _adopt(store: Store, row: ContainerRow) -> list[str]:

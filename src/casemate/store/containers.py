@@ -7,7 +7,7 @@ from casemate.errors import AlreadyExists, Conflict, Internal, NotFound
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from typing import Any
 
     from casemate.store.database import Database
@@ -88,15 +88,23 @@ class Containers:
         self._database = database
         self._ranges = ranges
 
-    def insert(self, row: ContainerRow, *, durable: bool = True, with_range: bool = False) -> int | None:
+    def insert(
+        self,
+        row: ContainerRow,
+        *,
+        durable: bool = True,
+        with_range: bool = False,
+        avoid: Collection[int] = (),
+    ) -> int | None:
         """Add a container, in the same transaction with a uid range of its own; the first uid of that or None.
 
-        ``durable=False``: a power cut may forget it. Raises: AlreadyExists when id or name is taken.
+        ``avoid``: first uids of ranges that may not be given. ``durable=False``: a power cut may forget it.
+        Raises: AlreadyExists when id or name is taken.
         """
         try:
             with self._database.write(durable=durable) as transaction:
                 transaction.execute(_INSERT, *[getattr(row, column) for column in COLUMNS])
-                return self._ranges.allocate_in(transaction, row.id) if with_range else None
+                return self._ranges.allocate_in(transaction, row.id, avoid=avoid) if with_range else None
         except sqlite3.IntegrityError as error:
             raise self._name_is_taken("create container", row.name) from error
 

@@ -6,6 +6,8 @@ from casemate.errors import Exhausted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from casemate.store.database import Database, Transaction
 
 POOL_BASE = 0x40000000
@@ -33,19 +35,24 @@ class UidRanges:
         with self._database.write(durable=durable) as transaction:
             return self.allocate_in(transaction, container_id)
 
-    def allocate_in(self, transaction: Transaction, container_id: str) -> int:
-        """As ``allocate``, as part of a transaction that writes the container's row too."""
+    def allocate_in(self, transaction: Transaction, container_id: str, *, avoid: Collection[int] = ()) -> int:
+        """As ``allocate``, as part of a transaction that writes the container's row too.
+
+        ``avoid``: first uids of ranges that files on their way to deletion still carry.
+        """
         row = transaction.execute("SELECT slot FROM ranges WHERE container=?", container_id).fetchone()
-        slot = int(row[0]) if row else self._take(transaction, container_id)
-        return POOL_BASE + slot * RANGE_SIZE
+        if row:
+            return POOL_BASE + int(row[0]) * RANGE_SIZE
+        unfit = {(base - POOL_BASE) // RANGE_SIZE for base in avoid}
+        return POOL_BASE + self._take(transaction, container_id, unfit) * RANGE_SIZE
 
     @staticmethod
-    def _take(transaction: Transaction, container_id: str) -> int:
+    def _take(transaction: Transaction, container_id: str, unfit: set[int]) -> int:
         """Give the next free slot after the last one given to ``container_id``."""
         last = int(transaction.execute("SELECT last_slot FROM range_cursor").fetchone()[0])
         slot = last % SLOT_COUNT + 1
-        if transaction.execute("SELECT 1 FROM ranges WHERE slot=?", slot).fetchone():
-            taken = {int(row[0]) for row in transaction.execute("SELECT slot FROM ranges").fetchall()}
+        if slot in unfit or transaction.execute("SELECT 1 FROM ranges WHERE slot=?", slot).fetchone():
+            taken = {int(row[0]) for row in transaction.execute("SELECT slot FROM ranges").fetchall()} | unfit
             order = (((last + step) % SLOT_COUNT) + 1 for step in range(SLOT_COUNT))
             free = next((candidate for candidate in order if candidate not in taken), None)
             if free is None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from casemate.engine import recover
 from casemate.engine.engine import Engine
 from casemate.engine.options import ContainerOptions
 from casemate.kernel.procfs import parent_pid, process_ids
@@ -270,3 +271,56 @@ def test_an_exit_record_that_a_power_cut_emptied_does_not_keep_its_container(
     with Engine(paths) as after:
         found = after.containers.get(box.id)
         assert (found.state, found.row.exit_code) == ("exited", 255)
+
+
+COMMAND = """
+import sys
+sys.argv = ["casemate", "--root", sys.argv[1], "--run-root", sys.argv[2], *sys.argv[3:]]
+from casemate.quickstart import casemate
+sys.exit(casemate())
+"""
+
+
+def _command(paths: StorePaths, *words: str) -> list[str]:
+    return [sys.executable, "-c", COMMAND, paths.root, paths.run_root, *words]
+
+
+@pytest.mark.usefixtures("engine")
+def test_commands_leave_nothing_though_they_end_before_the_files_are_deleted(
+    paths: StorePaths, wait_until: Callable[..., object]
+) -> None:
+    for _ in range(20):
+        argv = _command(
+            paths, "run", "--rm", "--network", "none", "busybox", "sh", "-c", "mkdir -p /a/b; echo x >/a/b/c"
+        )
+        assert subprocess.run(argv, capture_output=True, check=True, timeout=30).stdout == b""
+    _assert_nothing_left(paths, wait_until)
+    wait_until(lambda: not os.listdir(f"{paths.overlay}/trash"))
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_command_killed_at_any_moment_leaves_nothing(
+    paths: StorePaths, wait_until: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(SEED)  # noqa: S311 - moments, not secrets
+    for _ in range(ROUNDS):
+        argv = _command(paths, "run", "--rm", "--network", "none", "busybox", "true")
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE)
+        _kill_after(process, rng.uniform(0.02, 0.15))
+    _assert_nothing_left(paths, wait_until)
+    monkeypatch.setattr(recover, "ABANDONED_S", -1.0)
+    with Engine(paths):
+        assert os.listdir(f"{paths.overlay}/trash") == []
+
+
+@pytest.mark.needs_root
+def test_ids_of_files_in_the_trash_are_not_given_to_anybody(engine: Engine) -> None:
+    box = engine.containers.create("busybox", ContainerOptions(argv=["true"], auto_remove=True))
+    base = engine.store.ranges.find(box.id)
+    engine.store.snapshots.discard_root(box.id)
+    assert engine.store.snapshots.discarded_owners() == {base}
+    box.remove()
+    with engine.store.database.write() as transaction:
+        transaction.execute("UPDATE range_cursor SET last_slot=last_slot-1")
+    other = engine.containers.create("busybox", ContainerOptions(argv=["true"]))
+    assert engine.store.ranges.find(other.id) != base

@@ -37,6 +37,8 @@ def tell(code):
 os._exit = tell
 casemate()
 """
+NOT_ITS_CHOICE = ("casemate.cgroups.", "casemate.quickstart_write", "encodings.")
+"""Depends on the host's version of control groups, on the bundle's age, on the locale."""
 VERBS = {
     "run": ["run", "--rm", "--network", "none", "busybox", "true"],
     "exec": ["exec", "host", "true"],
@@ -57,13 +59,14 @@ def imported(paths: StorePaths, words: list[str]) -> set[str]:
         check=True,
         timeout=60,
     )
-    # Which version of control groups the host has is not the command's choice.
     names = answer.stderr.rpartition("@")[2].split()
-    return {name for name in names if not name.startswith(("casemate.cgroups.", "encodings."))}
+    return {name for name in names if not name.startswith(NOT_ITS_CHOICE)}
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_quick_verb_imports_exactly_these_modules(verb: str, engine: Engine, paths: StorePaths) -> None:
+def test_a_quick_verb_imports_no_more_than_these_modules(
+    verb: str, engine: Engine, paths: StorePaths
+) -> None:
     for name in ("host", "stopped"):
         options = ContainerOptions(name=name, argv=["sleep", "100"], network="none")
         box = engine.containers.create("busybox", options)
@@ -74,6 +77,4 @@ def test_a_quick_verb_imports_exactly_these_modules(verb: str, engine: Engine, p
     if os.environ.get("CASEMATE_UPDATE_GOLDEN"):
         golden.write_text("".join(f"{name}\n" for name in sorted(found)))
     known = set(golden.read_text().split())
-    ours = {name for name in found if name.startswith("casemate")}
-    assert ours == {name for name in known if name.startswith("casemate")}
-    assert found - ours <= known, "the standard library is not free either"
+    assert found <= known, "every module costs a tenth of a millisecond at every start"

@@ -145,6 +145,11 @@ def test_a_container_and_its_ids_come_and_go_together(store: Store) -> None:
     assert store.ranges.holders() == set()
 
 
+def test_ids_that_deleted_files_still_carry_are_not_given(store: Store) -> None:
+    next_bases = {0x40010000, 0x40020000}
+    assert store.containers.insert(row("a", "web"), with_range=True, avoid=next_bases) == 0x40030000
+
+
 def test_ranges_are_unique_stable_and_come_back_last(store: Store) -> None:
     first = store.ranges.allocate("c1")
     assert first == 0x40010000

@@ -147,18 +147,19 @@ def _insert(store: Store, row: ContainerRow, record: dict[str, Any], options: Co
     """Write the row, with a range of ids if the container gets one; the first id of that."""
     row.config = dumps(record)
     with_range = needs_range(options.userns)
+    avoid = store.snapshots.discarded_owners() if with_range else ()
     durable = not options.auto_remove
     if options.name:
         row.name = check_name(options.name)
-        return store.containers.insert(row, durable=durable, with_range=with_range)
+        return store.containers.insert(row, durable=durable, with_range=with_range, avoid=avoid)
     for attempt in range(NAME_ATTEMPTS - 1):
         row.name = generate_name(attempt)
         try:
-            return store.containers.insert(row, durable=durable, with_range=with_range)
+            return store.containers.insert(row, durable=durable, with_range=with_range, avoid=avoid)
         except AlreadyExists:
             continue
     row.name = generate_name(NAME_ATTEMPTS - 1)
-    return store.containers.insert(row, durable=durable, with_range=with_range)
+    return store.containers.insert(row, durable=durable, with_range=with_range, avoid=avoid)
 
 
 def _make_parts(

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 
+from casemate import quickstart
 from casemate.engine.life import locks
 from casemate.engine.life.finish import cgroup_path, finish, settle, wait_for_end
 from casemate.engine.life.session import Session
@@ -87,7 +88,7 @@ def _session(store: Store, row: ContainerRow, running: Running, stdin: Fd | None
         except Internal:  # the keeper that we talk to was killed; its twin still writes the exit record
             code = wait_for_end(store, row.id)
         running.close()
-        finish(store, row.id)
+        finish(store, row.id, in_passing=quickstart.ends_at_once)
         return code
 
     return Session(

@@ -61,13 +61,21 @@ class Layout:
         """A new private directory, to be filled and published."""
         return Stage(self)
 
-    def discard(self, path: str) -> bool:
-        """Move an entry out of sight in one step; False when it is absent. ``empty_trash`` deletes it."""
+    def discard(self, path: str, owner: int | None = None) -> str | None:
+        """Move an entry out of sight in one step; its path now, None when it is absent. ``empty_trash`` deletes it.
+
+        ``owner``: the first uid of the range that its files carry; its name tells it to ``discarded_owners``.
+        """
+        target = f"{self.trash}/{'' if owner is None else f'{owner}.'}{os.urandom(16).hex()}"
         try:
-            os.rename(path, f"{self.trash}/{os.urandom(16).hex()}")
+            os.rename(path, target)
         except FileNotFoundError:
-            return False
-        return True
+            return None
+        return target
+
+    def discarded_owners(self) -> set[int]:
+        """First uids of the ranges that files in the trash still carry."""
+        return {int(name.partition(".")[0]) for name in os.listdir(self.trash) if "." in name}
 
     def stale_stages(self) -> list[str]:
         """Staging directories whose maker has died."""

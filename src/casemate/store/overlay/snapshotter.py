@@ -229,6 +229,21 @@ class OverlaySnapshotter:
         if self._layout.discard(self._layout.root(key)):
             self.empty_trash()
 
+    def discard_root(self, key: str, *others: str) -> list[str]:
+        """Put the writable top out of sight and leave its deletion to the caller; the paths to delete.
+
+        ``others``: directories of the same file system that go the same way. Until the top is gone
+        ``discarded_owners`` names its uid range, which must not be given to anybody.
+        """
+        path = self._layout.root(key)
+        owner = (read_json(f"{path}/root.json") or {}).get("owner_base")
+        discarded = [self._layout.discard(path, owner), *map(self._layout.discard, others)]
+        return [found for found in discarded if found]
+
+    def discarded_owners(self) -> set[int]:
+        """First uids of the ranges that are not free yet, whatever the tables say."""
+        return self._layout.discarded_owners()
+
     def roots(self) -> list[str]:
         """The keys of all roots."""
         return os.listdir(self._layout.roots)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,27 @@ pytestmark = [
 
 SRC = Path(__file__).parents[2] / "src"
 MAIN = f"import sys; sys.path.insert(0, {str(SRC)!r}); from casemate.runtime.cli.main import main; sys.exit(main())"
-APPLETS = (
-    ["sh", "ls", "cat", "id", "true", "false", "sleep", "echo", "grep", "head", "stat", "hostname", "touch", "mkdir", "readlink", "dd", "wc", "env", "pwd"]
-)
+APPLETS = [
+    "sh",
+    "ls",
+    "cat",
+    "id",
+    "true",
+    "false",
+    "sleep",
+    "echo",
+    "grep",
+    "head",
+    "stat",
+    "hostname",
+    "touch",
+    "mkdir",
+    "readlink",
+    "dd",
+    "wc",
+    "env",
+    "pwd",
+]
 USER = 1000
 
 
@@ -347,20 +366,19 @@ def test_a_failing_hook_stops_the_start_and_leaves_nothing(root_oci: Runtime) ->
 
 @pytest.mark.parametrize("delay_ms", [5, 15, 25, 30, 35, 40, 50, 70, 100, 150])
 def test_a_killed_runtime_leaves_nothing_after_delete(oci: Runtime, delay_ms: int) -> None:
-    oci.args("sleep", "100")
+    program = ["sleep", str(1_000_000 + os.getpid())]  # like no other program on this machine
+    oci.args(*program)
     oci.save()
     process = subprocess.Popen(
         oci.command("create", "c"), cwd=oci.bundle, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(delay_ms / 1000)  # it may be done already: then there is a container to delete
-    except subprocess.TimeoutExpired:
-        pass
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert oci("delete", "--force", "c").returncode == 0
     assert not (oci.base / "state/c").exists()
-    _wait_for(lambda: not _processes_of("sleep\x00100"))
+    _wait_for(lambda: not _processes_of("\x00".join(program)))
 
 
 def test_what_is_not_possible_is_refused_before_anything_is_made(oci: Runtime) -> None:

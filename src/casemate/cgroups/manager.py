@@ -37,11 +37,14 @@ class Cgroup(Protocol):
         Raises: Invalid for a value that makes no sense or that the kernel refuses, Denied.
         """
 
-    def join_fds(self) -> list[int]:
-        """Owned write descriptors of every cgroup.procs: who writes "0" to each of them is inside."""
+    def join_fds(self, *, born: bool = False) -> list[int]:
+        """Owned write descriptors: a process of one thread that writes "0" to each of them is inside.
+
+        ``born``: without the group of ``birth_fd``, in which the process has begun its life.
+        """
 
     def birth_fd(self) -> int | None:
-        """An owned directory descriptor for CLONE_INTO_CGROUP; None in v1, which has no such thing."""
+        """An owned directory descriptor for CLONE_INTO_CGROUP; None where no v2 hierarchy is mounted."""
 
     def dirs(self) -> list[tuple[int, str]]:
         """(owned descriptor of the parent, name) of every directory, for whoever removes them later."""

@@ -62,8 +62,9 @@ class NoCgroup:
             names.append("devices")
         return list(dict.fromkeys(names))
 
-    def join_fds(self) -> list[int]:
+    def join_fds(self, *, born: bool = False) -> list[int]:
         """Empty."""
+        del born
         return []
 
     def birth_fd(self) -> int | None:

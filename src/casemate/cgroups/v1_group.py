@@ -88,14 +88,18 @@ class V1Cgroup:
                 raise explain(Setting("devices", "devices", (file, text)), error) from None
         return True
 
-    def join_fds(self) -> list[int]:
-        """See ``manager.Cgroup``."""
-        files = [f"{directory}/cgroup.procs" for directory in self.directories()]
+    def join_fds(self, *, born: bool = False) -> list[int]:
+        """See ``manager.Cgroup``. A thread that moves itself by ``tasks`` needs no lock against forks (Linux 5.5)."""
+        unified = self._directory_of(UNIFIED)
+        files = [f"{directory}/tasks" for directory in self.directories() if directory != unified]
+        if unified is not None and not born:
+            files.insert(0, f"{unified}/cgroup.procs")
         return [fd for _, fd in tree.open_all(files, os.O_WRONLY, required=True)]
 
     def birth_fd(self) -> int | None:
-        """None: CLONE_INTO_CGROUP is v2's."""
-        return None
+        """See ``manager.Cgroup``: the directory in the v2 hierarchy of a hybrid machine."""
+        unified = self._directory_of(UNIFIED)
+        return None if unified is None else tree.open_directory(unified)
 
     def dirs(self) -> list[tuple[int, str]]:
         """See ``manager.Cgroup``."""

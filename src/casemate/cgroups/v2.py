@@ -226,8 +226,10 @@ class V2Cgroup:
             raise Denied("restrict the devices of cgroup", self.path, error) from None
         return True
 
-    def join_fds(self) -> list[int]:
+    def join_fds(self, *, born: bool = False) -> list[int]:
         """See ``manager.Cgroup``."""
+        if born:
+            return []
         return [fd for _, fd in tree.open_all([f"{self.directory}/cgroup.procs"], os.O_WRONLY, required=True)]
 
     def birth_fd(self) -> int | None:

@@ -3,11 +3,12 @@
 Everything else in this room is a typed face on what is declared here. ctypes passes a plain ``int`` as a
 32-bit value to a function without prototype and lets everybody change shared prototypes, so neither is ever
 done: each ``declare`` makes a function object of its own whose arguments are all of register width.
+
+ctypes costs 2 ms to import, and most commands end without any of these calls: it is imported by the first call.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 
 from casemate.kernel.sysnum import number
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-LONG = ctypes.c_long
-POINTER = ctypes.c_void_p
-STRING = ctypes.c_char_p
+# Types of arguments, by their names in ctypes.
+LONG = "c_long"
+POINTER = "c_void_p"
+STRING = "c_char_p"
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_libc: Any = None
 
 
 class KernelError(OSError):
@@ -43,7 +45,7 @@ class KernelError(OSError):
         return (KernelError, (self.errno, self.call, self.subject))
 
 
-def declare(name: str, *argtypes: Any) -> Callable[..., int]:
+def declare(name: str, *argtypes: str) -> Callable[..., int]:
     """A raw system call as a function with its own prototype; it returns -1 and sets errno on failure.
 
     The C function ``syscall`` is variadic. On both supported machines its arguments travel in the same
@@ -55,22 +57,40 @@ def declare(name: str, *argtypes: Any) -> Callable[..., int]:
         nr = number(name)
     except OSError:
         nr = -1
-    function = _libc["syscall"]
-    function.argtypes = (LONG, *argtypes)
-    function.restype = LONG
+    function: Callable[..., int] | None = None
 
     def call(*arguments: Any) -> int:
-        result: int = function(nr, *arguments)
-        return result
+        nonlocal function
+        if function is None:
+            function = _bound("syscall", (LONG, *argtypes), LONG)
+        return function(nr, *arguments)
 
     return call
 
 
-def declare_c(name: str, *argtypes: Any) -> Callable[..., int]:
+def declare_c(name: str, *argtypes: str) -> Callable[..., int]:
     """A function of the C library itself that returns an int, with its own prototype."""
+    function: Callable[..., int] | None = None
+
+    def call(*arguments: Any) -> int:
+        nonlocal function
+        if function is None:
+            function = _bound(name, argtypes, "c_int")
+        return function(*arguments)
+
+    return call
+
+
+def _bound(name: str, argtypes: tuple[str, ...], restype: str) -> Callable[..., int]:
+    """A function object of the C library that nobody else has."""
+    global _libc  # noqa: PLW0603 - the library is opened once
+    import ctypes
+
+    if _libc is None:
+        _libc = ctypes.CDLL(None, use_errno=True)
     function: Any = _libc[name]
-    function.argtypes = argtypes
-    function.restype = ctypes.c_int
+    function.argtypes = [getattr(ctypes, kind) for kind in argtypes]
+    function.restype = getattr(ctypes, restype)
     result: Callable[..., int] = function
     return result
 
@@ -92,10 +112,12 @@ def checked(result: int, call: str, subject: object = "") -> int:
     Raises: KernelError with the errno that the call left, the call's name and its object.
     """
     if result == -1:
-        raise KernelError(ctypes.get_errno(), call, subject)
+        raise KernelError(last_errno(), call, subject)
     return result
 
 
 def last_errno() -> int:
     """The errno that the last call declared here left in this thread."""
+    import ctypes
+
     return ctypes.get_errno()

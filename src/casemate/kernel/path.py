@@ -8,10 +8,10 @@ component at a time, which follows no symbolic link at all: stricter than the ke
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import stat
+import struct
 
 from casemate.kernel.const.openat2 import (
     AT_FDCWD,
@@ -23,16 +23,13 @@ from casemate.kernel.const.openat2 import (
     RESOLVE_NO_XDEV,
 )
 from casemate.kernel.fd import Fd
-from casemate.kernel.libc import LONG, POINTER, STRING, KernelError, c_path, checked, declare, last_errno
+from casemate.kernel.libc import LONG, STRING, KernelError, c_path, checked, declare, last_errno
 
 _RETRIES = 128  # a rename somewhere on the host makes ".." in a scoped walk fail with EAGAIN: openat2(2)
 
 
-class _OpenHow(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
-
-
-_openat2 = declare("openat2", LONG, STRING, POINTER, LONG)
+_OPEN_HOW = struct.Struct("=QQQ")  # struct open_how: flags, mode, resolve
+_openat2 = declare("openat2", LONG, STRING, STRING, LONG)
 
 
 def openat2(dir_fd: int, path: str | bytes, flags: int, mode: int = 0, resolve: int = 0) -> int:  # noqa: PLR0917 - as openat2(2)
@@ -45,9 +42,9 @@ def openat2(dir_fd: int, path: str | bytes, flags: int, mode: int = 0, resolve: 
     """
     encoded = c_path(path)
     creates = flags & (os.O_CREAT | os.O_TMPFILE & ~os.O_DIRECTORY)
-    how = _OpenHow(flags | os.O_CLOEXEC, mode if creates else 0, resolve)
+    how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, mode if creates else 0, resolve)
     for _ in range(_RETRIES):
-        number = _openat2(dir_fd, encoded, ctypes.addressof(how), ctypes.sizeof(how))
+        number = _openat2(dir_fd, encoded, how, _OPEN_HOW.size)
         if number >= 0 or resolve & RESOLVE_CACHED or last_errno() not in (errno.EAGAIN, errno.EINTR):
             break
     return checked(number, "openat2", path)

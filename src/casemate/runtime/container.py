@@ -11,7 +11,7 @@ from casemate.errors import Internal
 from casemate.kernel.const.sched import CLONE_NEWPID, CLONE_NEWUSER
 from casemate.kernel.fd import Fd
 from casemate.kernel.socket_fds import recv_fds
-from casemate.runtime.compile import devices, masks, mounts, namespaces, rootfs, sysctls, terminal, validate
+from casemate.runtime.compile import devices, masks, mounts, namespaces, rootfs, terminal, validate
 from casemate.runtime.compile.build import Build
 from casemate.runtime.compile.confine import Confinement, add_confinement, add_exec
 from casemate.runtime.launch import launch
@@ -218,7 +218,10 @@ def _add_container(build: Build, request: ContainerRequest, compiled: _Compiled)
     rootfs.add_root(build, request.rootfs)
     late = mounts.add_mounts(build, bundle_dir=request.bundle_dir)
     devices.add_devices(build)
-    sysctls.add_sysctls(build)
+    if build.linux.get("sysctl"):
+        from casemate.runtime.compile.sysctls import add_sysctls
+
+        add_sysctls(build)
     namespaces.add_names(build)
     terminal.add_terminal(build, compiled.streams, console=True, relayed=relayed)
     masks.add_masks(build, request.rootfs)
@@ -282,7 +285,8 @@ def _set_keeper(build: Build, stdio: Stdio, options: KeeperOptions | None, cgrou
         ):
             if fd is not None:
                 setattr(plan.keeper, name, plan.slot_of(fd, owned=False, label=name))
-    relayed = stdio.relay or (options is not None and options.mode != LEAVE)
+    kept = options is not None and options.mode != LEAVE and (stdio.tty or not options.discard)
+    relayed = stdio.relay or kept
     if relayed:
         for name, fd in (("client_out", stdio.client_out), ("client_err", stdio.client_err)):
             if fd is not None:
@@ -320,8 +324,9 @@ def _compile_exec(request: ExecRequest) -> _Compiled:
 def _add_exec(build: Build, request: ExecRequest, streams: terminal.Streams) -> None:
     """Compile joining the container's namespaces and the same confinement as at its start.
 
-    Only a child can be in another pid namespace, so the parent joins that one; an unprivileged parent needs the user namespace
-    for it. Everything else is joined by the child, in one step, after it has entered the cgroup.
+    The child is born in the container's pid namespace, and without privilege in its user namespace, which gives the right to
+    join the other one; the parent stays outside of both. Everything else is joined by the child, in one step, after it has
+    entered the cgroup.
     """
     relayed = _set_keeper(build, request.stdio, request.keeper, None)
     target = build.plan.slot_of(request.pidfd, owned=False, label="container")
@@ -330,7 +335,7 @@ def _add_exec(build: Build, request: ExecRequest, streams: terminal.Streams) -> 
     if not build.privileged:
         parent |= flags & CLONE_NEWUSER
     if parent:
-        build.before("SETNS", target, parent, meaning="join the container's pid namespace")
+        build.before("CHILD_NS", target, parent, meaning="join the container's pid namespace")
     namespaces.add_maps(build, oom_score_adj=request.process.get("oomScoreAdj"))
     namespaces.add_cgroup(build, request.cgroup)
     build.inside("BARRIER")

@@ -6,8 +6,6 @@ name (`relax`), never "privileged": what was given up is recorded and shown.
 
 from __future__ import annotations
 
-from casemate.runtime.default_syscalls import ALLOWED, GRANTED_BY, REFUSED, RELAXED_BY
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -193,6 +191,8 @@ def default_seccomp(capabilities: Collection[str] = (), relax: Iterable[str] = (
     RELAXED_BY, "abi32", "tiocsti" and "family=NAME". Raises: KeyError for an unknown family.
     """
     relaxed = set(relax)
+    from casemate.runtime.default_syscalls import ALLOWED, GRANTED_BY, REFUSED, RELAXED_BY
+
     granted = {call for name in capabilities for call in GRANTED_BY.get(name, ())}
     granted.update(call for name in relaxed for call in RELAXED_BY.get(name, ()))
     free_clone = "CAP_SYS_ADMIN" in capabilities or "nested" in relaxed

@@ -104,7 +104,6 @@ def _run_verb(settings: Settings, operands: list[str]) -> int:
         from casemate.cgroups.manager import open_manager
 
         settings.cgroups = open_manager(rootless=settings.rootless)
-        settings.cgroups.warm_up()  # the kernel waits for 10 ms before a first join: meanwhile we import and read
     module = __import__(f"casemate.runtime.cli.{VERBS[verb][0]}", fromlist=[verb])
     code: int = getattr(module, _FUNCTIONS.get(verb, verb))(settings, rest)
     return code

@@ -11,17 +11,9 @@ import os
 
 from casemate.errors import Invalid, Unsupported
 from casemate.kernel import capabilities
-from casemate.kernel.const.landlock import (
-    LANDLOCK_ACCESS_FS_MAKE_BLOCK,
-    LANDLOCK_ACCESS_FS_MAKE_CHAR,
-    LANDLOCK_ACCESS_FS_REFER,
-    LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET,
-    LANDLOCK_SCOPE_SIGNAL,
-)
 from casemate.kernel.const.magic import PROC_SUPER_MAGIC
 from casemate.runtime.compile.build import RESOLVE_NO_XDEV
 from casemate.runtime.compile.namespaces import denies_setgroups, has_capability
-from casemate.runtime.seccomp import compile_profile
 from casemate.runtime.users import MAX_ID
 
 TYPE_CHECKING = False
@@ -260,6 +252,8 @@ def _add_seccomp(build: Build, how: Confinement) -> None:
     profile = build.linux.get("seccomp")
     if not profile:
         return
+    from casemate.runtime.seccomp import compile_profile
+
     compiled = compile_profile(profile, cache_dir=how.seccomp_cache_dir)
     build.inside("SECCOMP", compiled.program, compiled.flags, meaning="load the seccomp filter")
 
@@ -271,6 +265,13 @@ def _add_landlock(build: Build, *, can_apply: bool) -> None:
     its own already is that wall, and a domain would keep `exec` from signalling the container's first process.
     """
     from casemate.kernel import landlock
+    from casemate.kernel.const.landlock import (
+        LANDLOCK_ACCESS_FS_MAKE_BLOCK,
+        LANDLOCK_ACCESS_FS_MAKE_CHAR,
+        LANDLOCK_ACCESS_FS_REFER,
+        LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET,
+        LANDLOCK_SCOPE_SIGNAL,
+    )
 
     version = landlock.abi()
     if version < _LANDLOCK_REFER_SINCE or not can_apply:

@@ -77,7 +77,7 @@ def _dev_is_bound(spec: dict[str, Any]) -> bool:
 
 def owns_initial_userns() -> bool:
     """Whether we are in the initial user namespace, the only one where device nodes can be made."""
-    with open("/proc/self/uid_map", encoding="ascii") as file:
+    with open("/proc/self/uid_map", encoding="utf-8") as file:
         return file.read().split() == ["0", "0", "4294967295"]
 
 

@@ -7,13 +7,13 @@ import os
 from casemate.errors import Invalid, Unsupported
 from casemate.kernel.const.sched import CLONE_NEWCGROUP, CLONE_NEWTIME
 from casemate.kernel.namespaces import FILES, FLAGS
-from casemate.kernel.userns import IdMap, IdRange
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from casemate.cgroups.manager import Cgroup
+    from casemate.kernel.userns import IdMap
     from casemate.runtime.compile.build import Build
 
 ASK_MAPS = 1  # Python maps the ids of the child with newuidmap and newgidmap
@@ -47,14 +47,16 @@ def read_id_map(linux: dict[str, Any]) -> IdMap | None:
         return None
     if not uids or not gids:
         raise Invalid("read linux.uidMappings", "", "uidMappings and gidMappings go together")
+    from casemate.kernel.userns import IdMap, IdRange
+
     try:
-        return IdMap([_range(item) for item in uids], [_range(item) for item in gids])
+        return IdMap([IdRange(*_range(item)) for item in uids], [IdRange(*_range(item)) for item in gids])
     except (KeyError, TypeError, ValueError) as error:
         raise Invalid("read linux.uidMappings", "", error) from error
 
 
-def _range(item: dict[str, Any]) -> IdRange:
-    return IdRange(int(item["containerID"]), int(item["hostID"]), int(item["size"]))
+def _range(item: dict[str, Any]) -> tuple[int, int, int]:
+    return int(item["containerID"]), int(item["hostID"]), int(item["size"])
 
 
 def add_namespaces(build: Build, *, id_map: IdMap | None) -> None:
@@ -158,7 +160,7 @@ def _possible_score(build: Build, wanted: int | None) -> int:
         return LEAVE_OOM_SCORE
     if not -1000 <= wanted <= 1000:  # noqa: PLR2004 - proc(5)
         raise Invalid("set process.oomScoreAdj", wanted, "it is a number from -1000 to 1000")
-    with open("/proc/self/oom_score_adj", encoding="ascii") as file:
+    with open("/proc/self/oom_score_adj", encoding="utf-8") as file:
         current = int(file.read())
     if wanted == current:
         return LEAVE_OOM_SCORE
@@ -177,22 +179,22 @@ def has_capability(bit: int) -> bool:
 
 
 def add_cgroup(build: Build, cgroup: Cgroup | None) -> None:
-    """Let the parent put the child into its control groups, beside the child's own work.
+    """Let the child be born inside its version 2 group, and enter its version 1 groups first of all.
 
-    Entering a version 1 hierarchy costs milliseconds of waiting in the kernel: the child makes its mounts meanwhile, and waits
-    (BARRIER) before it looks at its own cgroups.
+    It does so itself: being moved by another process costs a grace period of the kernel, 5 to 35 ms (cgroups/v1.py).
     """
-    fds = cgroup.join_fds() if cgroup is not None else []
-    if fds:
-        build.beside("RELEASE")
-    for number, fd in enumerate(fds):
-        slot = build.plan.slot_of(fd, owned=True, label=f"cgroup.procs {number}")
-        build.beside("JOIN_CGROUP", slot, meaning="enter the control group")
+    if cgroup is None:
+        return
+    birth = cgroup.birth_fd()
+    if birth is not None:
+        build.plan.cgroup_slot = build.plan.slot_of(birth, owned=True, label="cgroup")
+    for number, fd in enumerate(cgroup.join_fds(born=birth is not None)):
+        slot = build.plan.slot_of(fd, owned=True, label=f"cgroup {number}")
+        build.inside("JOIN_CGROUP", slot, meaning="enter the control group")
 
 
 def add_cgroup_namespace(build: Build) -> None:
-    """Wait until the parent has put us into our cgroups; then a new cgroup namespace has them as its root."""
-    build.inside("BARRIER")
+    """We are in our cgroups: a new cgroup namespace has them as its root."""
     if build.is_new("cgroup"):
         build.inside("UNSHARE", CLONE_NEWCGROUP, meaning="make the cgroup namespace")
 
@@ -240,7 +242,7 @@ def joined_flags(build: Build, pid: int) -> int:
 def setgroups_denied(pid: int) -> bool:
     """Whether the user namespace of a process forbids choosing supplementary groups."""
     try:
-        with open(f"/proc/{pid}/setgroups", encoding="ascii") as file:
+        with open(f"/proc/{pid}/setgroups", encoding="utf-8") as file:
             return file.read().startswith("deny")
     except OSError:
         return False
@@ -251,7 +253,7 @@ def become_root(build: Build, pid: int, *, setgroups: bool) -> None:
     if setgroups:
         build.inside("GROUPS", b"", meaning="drop the host's groups")
     for name, operation in (("gid_map", "GID"), ("uid_map", "UID")):
-        with open(f"/proc/{pid}/{name}", encoding="ascii") as file:
+        with open(f"/proc/{pid}/{name}", encoding="utf-8") as file:
             maps_root = any(line.split()[0] == "0" for line in file)
         if maps_root:
             build.inside(operation, 0, meaning="become root of the user namespace")

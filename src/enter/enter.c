@@ -13,6 +13,10 @@ enum { POLLIN_ = 1, SIG_SETMASK_ = 2, SIGNALS = 64, PR_SET_PDEATHSIG_ = 1, PR_SE
 
 struct enter self = { .control = CONTROL_FD, .sync = -1, .child_fd = -1, .pty = -1 };
 
+/* The birth of the child: by us, or by a midwife that has joined the namespaces where it is to live. */
+static struct { struct clone_args args; i32 ends[2]; long pid; } birth;
+static u8 midwife_stack[65536] __attribute__((aligned(16)));
+
 _Noreturn void leave(i32 code)
 {
 	for (;;)
@@ -80,33 +84,70 @@ static _Noreturn void run_child(void)
 
 /* ---- the parent */
 
+static void give_birth(void)
+{
+	birth.pid = sys(clone3, &birth.args, sizeof(birth.args));
+	if (!birth.pid) {
+		sys(close, birth.ends[0]);
+		self.sync = birth.ends[1];
+		run_child();
+	}
+}
+
+/* Joins what its parent must not be in, and bears a sibling: the child's parent is ours (CLONE_PARENT). */
+static void midwife(void *unused)
+{
+	long error = sys(setns, slot((u64)self.birth_slot), self.birth_types);
+
+	(void)unused;
+	birth.args.flags |= CLONE_PARENT;
+	birth.args.exit_signal = 0;
+	if (error < 0)
+		birth.pid = error;
+	else
+		give_birth();
+	leave(0);
+}
+
+/* Who joins a container's pid namespace dies with it, and is seen in it: neither may happen to a keeper. */
+static void give_birth_elsewhere(void)
+{
+	struct clone_args args = { .flags = CLONE_VM | CLONE_FILES, .exit_signal = SIGCHLD_,
+				   .stack = (u64)midwife_stack, .stack_size = sizeof(midwife_stack) };
+	long pid;
+
+	birth.pid = -ECHILD; /* if it is killed */
+	pid = clone_vm(&args, sizeof(args), midwife, NULL);
+	if (pid < 0)
+		birth.pid = pid;
+	while (pid > 0 && sys(wait4, pid, NULL, 0, NULL) == -EINTR)
+		;
+}
+
 static void start_child(void)
 {
 	const struct plan_header *head = self.plan.head;
-	struct clone_args args = { .flags = head->clone_flags | CLONE_PIDFD, .pidfd = (u64)&self.child_fd,
-				   .exit_signal = SIGCHLD_ };
-	i32 ends[2];
-	long pid = sys(socketpair, 1 /* AF_UNIX */, AF_UNIX_SEQPACKET, 0, ends), page;
+	long pid = sys(socketpair, 1 /* AF_UNIX */, AF_UNIX_SEQPACKET, 0, birth.ends), page;
 
+	birth.args = (struct clone_args){ .flags = head->clone_flags | CLONE_PIDFD, .pidfd = (u64)&self.child_fd,
+					  .exit_signal = SIGCHLD_ };
 	page = sys(mmap, NULL, 4096, 3 /* READ|WRITE */, 0x21 /* SHARED|ANONYMOUS */, -1, 0);
 	if (pid < 0 || (u64)page > -4096UL)
 		finish_failed(NO_PROGRAM, 0, pid < 0 ? (i32)-pid : ENOMEM, 0);
 	self.progress = (struct progress *)page;
 	if (head->cgroup >= 0) {
-		args.flags |= CLONE_INTO_CGROUP;
-		args.cgroup = (u64)slot((u64)head->cgroup);
+		birth.args.flags |= CLONE_INTO_CGROUP;
+		birth.args.cgroup = (u64)slot((u64)head->cgroup);
 	}
-	pid = sys(clone3, &args, sizeof(args));
-	if (!pid) {
-		sys(close, ends[0]);
-		self.sync = ends[1];
-		run_child();
-	}
-	sys(close, ends[1]);
-	self.sync = ends[0];
-	if (pid < 0)
-		finish_failed(NO_PROGRAM, 0, (i32)-pid, 0);
-	self.child = (i32)pid;
+	if (!self.birth_types)
+		give_birth();
+	else
+		give_birth_elsewhere();
+	sys(close, birth.ends[1]);
+	self.sync = birth.ends[0];
+	if (birth.pid < 0)
+		finish_failed(self.birth_types ? BEFORE : NO_PROGRAM, self.birth_op, (i32)-birth.pid, 0);
+	self.child = (i32)birth.pid;
 }
 
 static void write_pidfile(void)

@@ -10,6 +10,7 @@
  *   stream.c   output: log, index and rotation, by splice and tee
  *   attach.c   who started the container and who attached later: their copies of the output
  *   record.c   the exit record
+ *   init.c     the tiny init of a container that asked for one
  *   userns.c   id maps
  *   sys.c      entry point and system calls
  */
@@ -54,6 +55,8 @@ struct enter {
 	i32 child;   /* pid, in the parent */
 	i32 child_fd;
 	i32 pty; /* master, once the child has handed it over */
+	i32 birth_slot; /* CHILD_NS: the child is born there, if there are types */
+	u32 birth_types, birth_op;
 	u32 program; /* that runs here */
 	u32 armed;   /* child: dies with its parent */
 	u32 released;
@@ -132,6 +135,9 @@ void viewers_read(void);
 void viewer_drop(struct viewer *viewer);
 u32 viewers_poll(struct pollfd *set);
 void viewers_drain(void);
+
+/* ---- init.c */
+int op_init(void);
 
 /* ---- record.c */
 void record_reserve(void);

@@ -240,6 +240,13 @@ int op_identity(const struct op *op)
 	switch (op->code) {
 	case OP_SETNS:
 		return (int)sys(setns, slot(arg[0]), arg[1]);
+	case OP_CHILD_NS:
+		self.birth_slot = (i32)arg[0];
+		self.birth_types = (u32)arg[1];
+		self.birth_op = (u32)(op - plan->ops) - plan->head->program[BEFORE].first;
+		return 0;
+	case OP_INIT:
+		return op_init();
 	case OP_UNSHARE:
 		return (int)sys(unshare, arg[0]);
 	case OP_SETSID:

@@ -120,6 +120,8 @@ static int special_rules(const struct plan *plan, const struct op *op, u32 progr
 		return length % sizeof(u32) == 0;
 	case OP_SECCOMP:
 		return length % 8 == 0 && length / 8 - 1 < 65535;
+	case OP_CHILD_NS:
+		return op->arg[1] && !(op->arg[1] & ~((u64)CLONE_NEWPID | CLONE_NEWUSER));
 	case OP_KEEP_FD:
 		return head->mode != MODE_LEAVE && op->arg[1] == KEEP_PTY;
 	case OP_CAP_BOUNDING:

@@ -77,4 +77,6 @@ OPERATIONS: dict[str, tuple[int, str, str, str]] = {
     "INHERIT": (62, "fi", "fd number", "I"),
     "RELEASE": (63, "", "", "B"),
     "BARRIER": (64, "", "", "I"),
+    "CHILD_NS": (65, "fi", "ns types", "P"),
+    "INIT": (66, "", "", "I"),
 }

@@ -63,10 +63,12 @@ class Stdio:
 class KeeperOptions:
     """What the detached keeper does; descriptors are borrowed. ``mode`` is plan.KEEP, plan.WAIT or plan.LEAVE.
 
-    ``durable``: the exit record outlives a power cut, for which its reader waits.
+    ``durable``: the exit record outlives a power cut, for which its reader waits. ``discard``: nobody wants the output, so
+    the program writes it to /dev/null; only a terminal is still kept.
     """
 
     __slots__ = (
+        "discard",
         "durable",
         "exit_argv",
         "exit_dir_fd",
@@ -91,6 +93,7 @@ class KeeperOptions:
         log_files: int = 1,
         exit_argv: Sequence[str] = (),
         mode: int = 2,
+        discard: bool = False,
         durable: bool = True,
     ) -> None:
         self.durable = durable
@@ -103,6 +106,7 @@ class KeeperOptions:
         self.log_files = log_files
         self.exit_argv = tuple(exit_argv)
         self.mode = mode
+        self.discard = discard
 
 
 class ContainerRequest:

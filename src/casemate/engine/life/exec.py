@@ -23,7 +23,7 @@ from casemate.kernel.procfs import start_time
 from casemate.oci.quick_json import loads
 from casemate.runtime.container import exec_process as run_process
 from casemate.runtime.exitrecord import status_of
-from casemate.runtime.plan import WAIT
+from casemate.runtime.plan import KEEP
 from casemate.runtime.request import ExecRequest, KeeperOptions
 
 TYPE_CHECKING = False
@@ -92,7 +92,7 @@ def _request(store: Store, row: ContainerRow, argv: Sequence[str], options: Exec
         process=process,
         spec=spec,
         cgroup=open_manager(rootless=os.geteuid() != 0).open(cgroup_path(row.id)),
-        keeper=KeeperOptions(mode=WAIT) if options.detach else None,
+        keeper=KeeperOptions(mode=KEEP, discard=True) if options.detach else None,
         seccomp_cache_dir=f"{store.paths.cache}/seccomp",
         landlock=wall.landlock,
     )

@@ -104,9 +104,6 @@ class CgroupManager(Protocol):
         Raises: NotFound, Invalid.
         """
 
-    def warm_up(self) -> None:
-        """Begin, in the background, what makes the first join slow: call it as early as possible."""
-
 
 def open_manager(*, rootless: bool = False, hierarchies: Sequence[Hierarchy] | None = None) -> CgroupManager:
     """The manager that fits this machine and caller.

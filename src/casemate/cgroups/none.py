@@ -38,9 +38,6 @@ class NoManager:
         """
         return NoCgroup(str(parse_path(path)))
 
-    def warm_up(self) -> None:
-        """Nothing to do."""
-
 
 class NoCgroup:
     """Keeps the Protocol, limits nothing and knows no processes."""

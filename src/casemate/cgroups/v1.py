@@ -17,7 +17,6 @@ import os
 from casemate.cgroups import tree
 from casemate.cgroups.names import parse_path
 from casemate.cgroups.v1_group import V1Cgroup
-from casemate.cgroups.warm import begin
 from casemate.errors import AlreadyExists, NotFound
 
 TYPE_CHECKING = False
@@ -79,10 +78,6 @@ class V1Manager:
         if not group.directories():
             raise NotFound("open cgroup", path, "no hierarchy has it")
         return group
-
-    def warm_up(self) -> None:
-        """See ``manager.CgroupManager``."""
-        begin(self._hierarchies)
 
     def _default_slice(self) -> str:
         return "user.slice" if self._rootless else "system.slice"

@@ -17,7 +17,6 @@ from casemate.cgroups.devices import fold_rules
 from casemate.cgroups.hierarchy import UNIFIED
 from casemate.cgroups.names import parse_path
 from casemate.cgroups.settings import find_number, find_text, write_file, write_settings
-from casemate.cgroups.warm import begin
 from casemate.errors import AlreadyExists, Denied, Invalid, NotFound, TimedOut
 from casemate.kernel.libc import KernelError
 
@@ -84,10 +83,6 @@ class V2Manager:
         if not tree.exists(group.directory):
             raise NotFound("open cgroup", path, "it does not exist")
         return group
-
-    def warm_up(self) -> None:
-        """See ``manager.CgroupManager``; a process born inside (CLONE_INTO_CGROUP) has no need of it."""
-        begin([self._hierarchy])
 
     def _group(self, path: str) -> V2Cgroup:
         parsed = parse_path(path, default_slice="user.slice" if self._rootless else "system.slice")

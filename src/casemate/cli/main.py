@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
-JOINS_CGROUPS = frozenset({"exec", "restart", "run", "start"})
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -62,12 +61,6 @@ class Command:
         rest = self._find_verb(words)
         if self.verb is None:
             return _help_of(self.path)
-        if self.verb.name in JOINS_CGROUPS:
-            from casemate.cgroups.warm import (
-                begin,
-            )  # the kernel waits 10 ms before a first join: meanwhile we read
-
-            begin()
         from casemate.cli.args import parse  # --version needs no parser
 
         parsed = parse(self.verb, rest, path=self.path)

@@ -46,7 +46,6 @@ def test_a_group_beside_the_mounted_part_is_not_ours() -> None:
 def test_nothing_mounted_means_none() -> None:
     manager = open_manager(hierarchies=[])
     assert manager.kind == "none"
-    manager.warm_up()
 
 
 def test_hierarchies_that_cannot_be_written_mean_none() -> None:

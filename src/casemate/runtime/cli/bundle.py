@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
+from casemate.cgroups.manager import open_manager
 from casemate.core.snapshots import RootFs
-from casemate.errors import Internal, Invalid, NotFound
+from casemate.errors import Invalid, NotFound
 from casemate.oci.quick_json import loads
 from casemate.runtime.cli.args import FLAG, VALUE
 from casemate.runtime.cli.record import check_id, create_record, read_file, write_file
@@ -119,9 +120,7 @@ def prepare(bundle: Bundle) -> None:
     bundle.record = create_record(bundle.settings.root, bundle.id, data)
     write_file(f"{bundle.record.directory}/config.json", bundle.raw)
     resources = bundle.linux.get("resources") or {}
-    manager = bundle.settings.cgroups
-    if manager is None:
-        raise Internal("create container", bundle.id, "the control groups were not opened")
+    manager = open_manager(rootless=bundle.settings.rootless)
     bundle.cgroup = manager.create(path, resources=resources)
     bundle.notes += [f"{name} could not be limited" for name in bundle.cgroup.apply(with_devices(resources))]
 

@@ -15,8 +15,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from casemate.cgroups.manager import CgroupManager
-
 _GLOBAL = {
     "root": VALUE,
     "log": VALUE,
@@ -50,16 +48,14 @@ VERBS = {
 }
 _FAILED = 1
 _FUNCTIONS = {"list": "list_containers"}
-_ENTERS_CGROUP = frozenset({"create", "exec", "run"})
 
 
 class Settings:
     """The global options."""
 
-    __slots__ = ("cgroups", "debug", "log", "log_format", "root", "rootless")
+    __slots__ = ("debug", "log", "log_format", "root", "rootless")
 
     def __init__(self, *, root: str, log: str, log_format: str, debug: bool) -> None:
-        self.cgroups: CgroupManager | None = None
         self.root = root
         self.log = log
         self.log_format = log_format
@@ -100,10 +96,6 @@ def _run_verb(settings: Settings, operands: list[str]) -> int:
     verb, rest = operands[0], operands[1:]
     if verb not in VERBS:
         raise Invalid("read command line", verb, "unknown command", hint="casemate-oci --help lists them")
-    if verb in _ENTERS_CGROUP:
-        from casemate.cgroups.manager import open_manager
-
-        settings.cgroups = open_manager(rootless=settings.rootless)
     module = __import__(f"casemate.runtime.cli.{VERBS[verb][0]}", fromlist=[verb])
     code: int = getattr(module, _FUNCTIONS.get(verb, verb))(settings, rest)
     return code

@@ -236,6 +236,7 @@ def _add_container(build: Build, request: ContainerRequest, compiled: _Compiled)
         seccomp_cache_dir=request.seccomp_cache_dir,
         landlock=request.landlock,
         keyring=request.id if request.keyring else None,
+        init=request.init,
     )
     add_confinement(build, how)
     _add_gate(build, request, compiled)

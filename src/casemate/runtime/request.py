@@ -116,6 +116,7 @@ class ContainerRequest:
     ``id_map`` maps the new user namespace (None: the spec's own mappings, or none). ``gate_fd``: the program waits for one byte
     from it before it is executed; ``hold`` makes such a gate, opened by ``Running.release``. ``hooks`` is called with the pid
     while the child waits before pivot_root. ``keeper`` None: the parent stays only as long as this process does.
+    ``init``: the first process is an init of ours that reaps and passes signals on to the program.
     """
 
     __slots__ = (
@@ -126,6 +127,7 @@ class ContainerRequest:
         "hooks",
         "id",
         "id_map",
+        "init",
         "keeper",
         "keyring",
         "landlock",
@@ -152,7 +154,9 @@ class ContainerRequest:
         gate_fd: int | None = None,
         hooks: Any = None,
         keyring: bool = True,
+        init: bool = False,
     ) -> None:
+        self.init = init
         self.id = id
         self.spec = spec
         self.rootfs = rootfs

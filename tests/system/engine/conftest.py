@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 APPLETS = """
-    cat dd echo env false grep head hostname id kill ln ls mkdir mount ping ps rm seq sh sleep stat
+    cat cut dd echo env false grep head hostname id kill ln ls mkdir mount ping ps rm seq sh sleep stat
     stty test touch true umount wc yes
 """.split()  # noqa: SIM905 - a list of words
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n4294967296:x:0:0::/:/bin/sh\n"

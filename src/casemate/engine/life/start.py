@@ -184,6 +184,7 @@ class _Start:
             seccomp_cache_dir=f"{self.store.paths.cache}/seccomp",
             landlock=wall.landlock,
             id_map=around.id_map,
+            init=self.options.init,
         )
 
     def launch(self, request: ContainerRequest, *, place: int, lock_fd: int) -> Running:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from casemate.runtime.compile.build import Build
 
-_PR_SET_KEEPCAPS, _PR_SET_NO_NEW_PRIVS = 8, 38
+_PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_SET_NO_NEW_PRIVS = 4, 8, 38
 _CAP_SYS_RESOURCE = 24
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEFAULT_UMASK = 0o022
@@ -49,9 +49,12 @@ _RLIMITS = {
 
 
 class Confinement:
-    """Where confinement comes from besides the spec: the seccomp cache, Landlock, the keyring's name, setgroups."""
+    """Where confinement comes from besides the spec: the seccomp cache, Landlock, the keyring's name, setgroups.
 
-    __slots__ = ("keyring", "landlock", "seccomp_cache_dir", "setgroups_denied")
+    ``init``: the first process stays an init of ours and the program is its child.
+    """
+
+    __slots__ = ("init", "keyring", "landlock", "seccomp_cache_dir", "setgroups_denied")
 
     def __init__(
         self,
@@ -60,7 +63,9 @@ class Confinement:
         landlock: bool,
         keyring: str | None,
         setgroups_denied: bool | None = None,
+        init: bool = False,
     ) -> None:
+        self.init = init
         self.seccomp_cache_dir = seccomp_cache_dir
         self.landlock = landlock
         self.keyring = keyring
@@ -72,6 +77,8 @@ def add_confinement(build: Build, how: Confinement) -> None:
     process = build.process
     no_new_privs = bool(process.get("noNewPrivileges"))
     _add_security_module(build)
+    # Before the limits: what is opened here must not fail because the program may open few files.
+    ruleset = _make_landlock(build, can_apply=no_new_privs) if how.landlock else -1
     for item in process.get("rlimits") or ():
         _add_rlimit(build, item)
     if how.keyring is not None:
@@ -83,8 +90,8 @@ def add_confinement(build: Build, how: Confinement) -> None:
     _add_identity(build, how)
     if no_new_privs:
         build.inside("PRCTL", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, meaning="set no_new_privs")
-    if how.landlock:
-        _add_landlock(build, can_apply=no_new_privs)
+    if ruleset >= 0:
+        build.inside("LANDLOCK_APPLY", ruleset, 0, meaning="apply the Landlock rules")
     umask = (process.get("user") or {}).get("umask")
     build.inside("UMASK", _DEFAULT_UMASK if umask is None else int(umask) & 0o777)
     build.inside("FIND_EXEC", program_candidates(process), meaning="run")
@@ -95,6 +102,10 @@ def add_exec(build: Build, how: Confinement) -> None:
     process = build.process
     if process.get("noNewPrivileges"):
         _add_seccomp(build, how)
+    if how.init:
+        if not build.privileged:  # else nobody could join the namespaces of this first process
+            build.inside("PRCTL", _PR_SET_DUMPABLE, 1, 0, 0, 0, meaning="let its user join the container")
+        build.inside("INIT", meaning="start the program below an init")
     build.inside("EXEC", _argv(process), _environment(process), meaning="run")
 
 
@@ -258,8 +269,10 @@ def _add_seccomp(build: Build, how: Confinement) -> None:
     build.inside("SECCOMP", compiled.program, compiled.flags, meaning="load the seccomp filter")
 
 
-def _add_landlock(build: Build, *, can_apply: bool) -> None:
-    """Compile a domain that makes no device nodes and reaches no foreign abstract sockets or processes.
+def _make_landlock(build: Build, *, can_apply: bool) -> int:
+    """Compile the making of a domain, and return its slot; -1 when there is none.
+
+    It makes no device nodes and reaches no foreign abstract sockets or processes.
 
     Signals and abstract sockets are scoped only where the container shares the host's pid or network namespace: a namespace of
     its own already is that wall, and a domain would keep `exec` from signalling the container's first process.
@@ -278,7 +291,7 @@ def _add_landlock(build: Build, *, can_apply: bool) -> None:
         old = "this kernel has none that lets a program move files between directories"
         why = old if version < _LANDLOCK_REFER_SINCE else "it needs no_new_privs"
         build.notes.append(f"Landlock is not applied: {why}")
-        return
+        return -1
     scoped = 0
     if version >= _LANDLOCK_SCOPES_SINCE:
         if "network" not in build.namespaces:
@@ -293,7 +306,7 @@ def _add_landlock(build: Build, *, can_apply: bool) -> None:
     flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
     build.inside("OPENAT2", root, -1, "/", flags, 0, 0, meaning="open the container's root for Landlock")
     build.inside("LANDLOCK_RULE", ruleset, root, LANDLOCK_ACCESS_FS_REFER, meaning="allow moving files")
-    build.inside("LANDLOCK_APPLY", ruleset, 0, meaning="apply the Landlock rules")
+    return ruleset
 
 
 def _add_security_module(build: Build) -> None:

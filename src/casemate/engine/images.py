@@ -8,7 +8,7 @@ from casemate.oci.reference import parse_reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from casemate.core.transport import ImageSource
@@ -195,17 +195,23 @@ class Images:
         """Ids of the containers that were made from this manifest."""
         return [row.id for row in self._store.containers.list() if row.image_digest == image.digest]
 
-    def load(self, source: str | int) -> Sequence[Image]:
-        """Images of a docker-archive, oci-archive or oci layout (path.
+    def load(
+        self, source: str | int, *, on_kept: Callable[[str, str], None] | None = None
+    ) -> Sequence[Image]:
+        """Images of a docker-archive, oci-archive or oci layout (path, or an open descriptor), with the names in it.
 
-        Or an open descriptor), with the names in it.
+        ``on_kept(name, digest of the new image)``: names that mean other images here stay theirs, and it is told;
+        None: they move.
 
         Raises: Invalid, Corrupt, Exhausted, Denied.
         """
         from casemate.engine.transfer import load_images
 
         return [
-            self._image(record) for record in load_images(self._store, source, progress=self._engine.progress)
+            Image(self._store, record, names)
+            for record, names in load_images(
+                self._store, source, progress=self._engine.progress, on_kept=on_kept
+            )
         ]
 
     def save(

@@ -12,7 +12,7 @@ import _thread
 
 from casemate.core.snapshots import LayerSpec
 from casemate.engine.imageconfig import load_config
-from casemate.errors import CasemateError, Exhausted, NotFound
+from casemate.errors import AlreadyExists, CasemateError, Exhausted, NotFound
 from casemate.image.manifest import chain_ids
 from casemate.oci.digest import short
 from casemate.oci.platform import parse_platform
@@ -22,7 +22,7 @@ from casemate.store.images import ImageRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from casemate.core.transport import Descriptor, ImageSource, Progress
     from casemate.engine.images import Image
@@ -110,7 +110,7 @@ def _nameless(fetched: FetchedImage) -> str:
     return f"localhost/loaded@{fetched.manifest_digest}"
 
 
-def _named(
+def _named(  # noqa: PLR0913 - one step of every way in
     store: Store,
     source: ImageSource,
     names: Sequence[str],
@@ -118,17 +118,37 @@ def _named(
     what: str,
     progress: Progress | None,
     platform: str | None = None,
+    on_kept: Callable[[str, str], None] | None = None,
 ) -> ImageRecord:
-    """Bring one image in and give it its names; until then a lease keeps what has arrived."""
+    """Bring one image in and give it its names; until then a lease keeps what has arrived.
+
+    With ``on_kept`` a name that means another image keeps doing so, and is told; an image that gets no name at all
+    is called by its digest.
+    """
     try:
         with store.leases.hold(f"bring in {what}") as lease:
             fetched, record = _bring_in(store, source, lease, what=what, platform=platform, progress=progress)
-            for name in names or (_nameless(fetched),):
-                store.images.put(parse_reference(name).canonical(), record)
+            given = [name for name in names if _give_name(store, name, record, on_kept)]
+            if not given:
+                store.images.put(parse_reference(_nameless(fetched)).canonical(), record)
     except Exhausted as error:
         _make_room(store, error)
         raise
     return record
+
+
+def _give_name(
+    store: Store, name: str, record: ImageRecord, on_kept: Callable[[str, str], None] | None
+) -> bool:
+    """Whether the image has got the name."""
+    canonical = parse_reference(name).canonical()
+    try:
+        store.images.put(canonical, record, replace=on_kept is None)
+    except AlreadyExists:
+        if on_kept is not None:
+            on_kept(canonical, record.manifest_digest)
+        return False
+    return True
 
 
 def _make_room(store: Store, error: Exhausted) -> None:
@@ -198,8 +218,16 @@ def adopt_image(store: Store, source: ImageSource, name: str, *, progress: Progr
     return record
 
 
-def load_images(store: Store, source: str | int, *, progress: Progress | None) -> list[ImageRecord]:
-    """Every image of an archive, under the names that it gives them.
+def load_images(
+    store: Store,
+    source: str | int,
+    *,
+    progress: Progress | None,
+    on_kept: Callable[[str, str], None] | None = None,
+) -> list[tuple[ImageRecord, list[str]]]:
+    """Every image of an archive with the names that it gives them, in canonical form.
+
+    ``on_kept(name, digest)``: names that mean other images here stay theirs, and it is told; None: they move.
 
     Raises: Invalid, Corrupt, Exhausted, Denied.
     """
@@ -211,20 +239,29 @@ def load_images(store: Store, source: str | int, *, progress: Progress | None) -
     if os.path.isdir(path):
         layout = open_source(f"oci:{path}")
         try:
-            return [_named(store, layout, [*getattr(layout, "names", ())], what=path, progress=progress)]
+            names = [*getattr(layout, "names", ())]
+            record = _named(store, layout, names, what=path, progress=progress, on_kept=on_kept)
+            return [(record, _names_of(store, record, names))]
         finally:
             layout.close()
     archive = Archive(path)
     try:
         if not archive.images:
             raise NotFound("load images", path, "the archive holds none")
-        records = [
-            _named(store, image, names, what=path, progress=progress) for names, image in archive.images
-        ]
+        found = []
+        for names, image in archive.images:
+            record = _named(store, image, names, what=path, progress=progress, on_kept=on_kept)
+            found.append((record, _names_of(store, record, names)))
     finally:
         archive.close()
     store.snapshots.settle()
-    return records
+    return found
+
+
+def _names_of(store: Store, record: ImageRecord, names: Sequence[str]) -> list[str]:
+    """Which of the names mean the image now."""
+    has = set(store.images.names_of(record.manifest_digest))
+    return [name for name in (parse_reference(name).canonical() for name in names) if name in has]
 
 
 def save_images(store: Store, images: Sequence[tuple[str, Image]], target: str | int, *, form: str) -> None:

@@ -71,6 +71,7 @@ def rmi_options() -> Sequence[Option]:
 def load_options() -> Sequence[Option]:
     """Return the options of load."""
     return [
+        Option("replace", "Let names of the archive move here from the images that they mean"),
         Option(
             "input",
             "Read from this file (default: stdin)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from casemate.cli.opening import open_engine
 from casemate.cli.show.progress import progress_for
-from casemate.cli.streams import is_terminal, say
+from casemate.cli.streams import is_terminal, note, say
 from casemate.cli.usage import UsageError
 
 TYPE_CHECKING = False
@@ -23,7 +23,9 @@ def run(parsed: Parsed) -> int:
             exit_code=1,
         )
     with progress_for(quiet=parsed.flag("quiet")) as progress, open_engine(progress) as engine:
-        images = engine.images.load(source or 0)
+        kept: list[tuple[str, str]] = []
+        on_kept = None if parsed.flag("replace") else lambda name, digest: kept.append((name, digest))
+        images = engine.images.load(source or 0, on_kept=on_kept)
         progress.finish()
         for image in images:
             if not image.names:
@@ -31,4 +33,7 @@ def run(parsed: Parsed) -> int:
             for row in image.summary():
                 if row["Repository"] != "<none>":
                     say(f"Loaded image: {row['Repository']}:{row['Tag']}")
+        for name, digest in kept:
+            note(f"casemate: {name} names another image here and was left alone; the new one is {digest}")
+            note("  fix: casemate load --replace, or casemate tag DIGEST NAME")
     return 0

@@ -119,7 +119,7 @@ class Containers:
 
         Raises: Conflict when several ids begin like this.
         """
-        if not reference:
+        if not reference or not reference.isascii():  # no name and no id has other characters
             return None
         rows = self._database.read(f"{_SELECT} WHERE id=?1 OR name=?1", reference)
         if not rows and len(reference) < _ID_LENGTH:

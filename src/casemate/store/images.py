@@ -108,6 +108,8 @@ class Images:
 
     def find_exact(self, name: str) -> ImageRecord | None:
         """The image of this name, or None."""
+        if not name.isascii():  # no reference has other characters
+            return None
         rows = self._database.read(
             f"SELECT {_COLUMNS}, n.name, n.updated_ns FROM names n JOIN manifests m ON m.digest=n.manifest"  # noqa: S608
             " WHERE n.name=?",

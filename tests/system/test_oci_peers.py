@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import select
@@ -128,12 +129,41 @@ def image_archive(directory: Path) -> Path:
             member = tarfile.TarInfo(name)
             member.type, member.mode = tarfile.DIRTYPE, 0o755
             out.addfile(member)
+        _add_srv(out)
         out.add(busybox, "bin/busybox")
-        for name in ("sh", "true", "sleep", "cat", "id", "stty", "tty", "ps", "grep", "mkdir"):
+        for name in (
+            "sh",
+            "true",
+            "sleep",
+            "cat",
+            "id",
+            "stty",
+            "tty",
+            "ps",
+            "grep",
+            "mkdir",
+            "stat",
+            "touch",
+            "ls",
+        ):
             member = tarfile.TarInfo(f"bin/{name}")
             member.type, member.linkname = tarfile.SYMTYPE, "busybox"
             out.addfile(member)
     return path
+
+
+def _add_srv(out: tarfile.TarFile) -> None:
+    """A directory with owners, modes and a link of its own."""
+    for name, mode, owner in (("srv", 0o751, 3), ("srv/deep", 0o755, 5)):
+        member = tarfile.TarInfo(name)
+        member.type, member.mode, member.uid, member.gid = tarfile.DIRTYPE, mode, owner, owner + 1
+        out.addfile(member)
+    member = tarfile.TarInfo("srv/deep/file")
+    member.size, member.mode, member.uid, member.gid = 5, 0o640, 7, 8
+    out.addfile(member, io.BytesIO(b"text\n"))
+    member = tarfile.TarInfo("srv/link")
+    member.type, member.linkname = tarfile.SYMTYPE, "deep/file"
+    out.addfile(member)
 
 
 def podman(directory: Path, undo: ExitStack) -> Peer:
@@ -359,6 +389,14 @@ def test_read_only_root_tmpfs_and_volume(peer: Peer, tmp_path: Path) -> None:
     )
     assert found.stdout == "given\nx\nrefused\n", found.stderr
     assert (tmp_path / "back").read_text() == "back\n"
+
+
+def test_podman_tmpfs_begins_with_the_images_files(peer: Peer) -> None:
+    if peer.name != "podman":
+        pytest.skip("docker's tmpfs starts empty")
+    program = "stat -c '%a %u %g' /srv/deep/file /srv; cat /srv/link; touch /srv/new && ls /srv"
+    found = run(peer, "--tmpfs", "/srv", IMAGE, "sh", "-c", program)
+    assert found.stdout == "640 7 8\n751 3 4\ntext\ndeep\nlink\nnew\n", found.stderr
 
 
 def test_an_unprivileged_user_has_no_capabilities(peer: Peer) -> None:

@@ -11,7 +11,7 @@ from casemate.errors import Internal
 from casemate.kernel.const.sched import CLONE_NEWPID, CLONE_NEWUSER
 from casemate.kernel.fd import Fd
 from casemate.kernel.socket_fds import recv_fds
-from casemate.runtime.compile import devices, masks, mounts, namespaces, rootfs, sysctls, terminal, validate
+from casemate.runtime.compile import devices, masks, mounts, namespaces, rootfs, terminal, validate
 from casemate.runtime.compile.build import Build
 from casemate.runtime.compile.confine import Confinement, add_confinement, add_exec
 from casemate.runtime.launch import launch
@@ -216,9 +216,12 @@ def _add_container(build: Build, request: ContainerRequest, compiled: _Compiled)
     namespaces.add_root_ids(build)
     build.inside("UMASK", 0)
     rootfs.add_root(build, request.rootfs)
-    late = mounts.add_mounts(build, bundle_dir=request.bundle_dir)
+    late = mounts.add_mounts(build, bundle_dir=request.bundle_dir, rootfs=request.rootfs)
     devices.add_devices(build)
-    sysctls.add_sysctls(build)
+    if build.linux.get("sysctl"):
+        from casemate.runtime.compile.sysctls import add_sysctls
+
+        add_sysctls(build)
     namespaces.add_names(build)
     terminal.add_terminal(build, compiled.streams, console=True, relayed=relayed)
     masks.add_masks(build, request.rootfs)

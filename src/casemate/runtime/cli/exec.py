@@ -168,19 +168,16 @@ def _apply_options(arguments: Arguments, process: dict[str, Any]) -> None:
     user = dict(process.get("user") or {})
     if arguments.value("user"):
         uid, gid = parse_user(arguments.value("user"))
+        if uid not in (0, user.get("uid", 0)) and not arguments.value("process"):
+            process[
+                "capabilities"
+            ] = {}  # what the spec gives is for its own user: others have none, not even in reach
         user = {"uid": uid, "gid": user.get("gid", 0) if gid is None else gid}
-        if uid != 0:
-            process["capabilities"] = _without_effective(process.get("capabilities") or {})
     gids = [parse_id(text, what="group") for text in arguments.list("additional-gids")]
     if gids:
         user["additionalGids"] = list(user.get("additionalGids") or ()) + gids
     process["user"] = user
     _add_capabilities(arguments, process)
-
-
-def _without_effective(capabilities: dict[str, Any]) -> dict[str, Any]:
-    """Another user than root starts without capabilities; the bounding set stays the container's."""
-    return {"bounding": list(capabilities.get("bounding") or ())}
 
 
 def _add_capabilities(arguments: Arguments, process: dict[str, Any]) -> None:

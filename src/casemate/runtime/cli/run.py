@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from casemate.kernel.procfs import parent_pid
 from casemate.runtime.cli.args import parse
 from casemate.runtime.cli.bundle import (
     CREATE_OPTIONS,
@@ -98,19 +99,27 @@ def follow(running: Running) -> int:
 
             relay(running)
         else:
-            forward_signals(running.pid)
+            forward_signals(running)
         status = running.wait()
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
 
 
-def forward_signals(pid: int) -> None:
-    """Send every signal that asks something of us to the program instead."""
+def forward_signals(running: Running) -> None:
+    """Send every signal that asks something of us to the program instead, and never to a stranger with its old pid."""
     import _signal  # type: ignore[import-not-found]  # signal.py brings enum
+
+    try:
+        pidfd = os.pidfd_open(running.pid)
+    except ProcessLookupError:
+        return  # it has ended
+    if parent_pid(running.pid) != running.keeper_pid:  # it has ended, and the number is somebody else's
+        os.close(pidfd)
+        return
 
     def forward(number: int, _frame: object) -> None:
         try:
-            os.kill(pid, number)
+            _signal.pidfd_send_signal(pidfd, number)
         except ProcessLookupError:
             return
 

@@ -38,7 +38,7 @@ def relay(running: Running) -> None:
 
     from casemate.runtime.cli.run import forward_signals
 
-    forward_signals(running.pid)
+    forward_signals(running)
     _signal.signal(_SIGWINCH, lambda _number, _frame: _copy_size(master))
     before = _make_raw(0)
     try:

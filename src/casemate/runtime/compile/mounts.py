@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 
-from casemate.errors import Invalid, NotFound, Unsupported
+from casemate.errors import Internal, Invalid, NotFound, Unsupported
 from casemate.kernel.const.mount import (
     FSCONFIG_CMD_CREATE,
     FSCONFIG_SET_FLAG,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from casemate.cgroups.manager import Cgroup
+    from casemate.core.snapshots import RootFs
     from casemate.runtime.compile.build import Build
     from casemate.runtime.compile.mount_options import MountOptions
 
@@ -56,7 +57,7 @@ _ALLOWED_BELOW_PROC = frozenset(
 _PLAIN_TOP_LEVEL = {"/proc": "proc", "/sys": "sys", "/dev": "dev"}
 
 
-def add_mounts(build: Build, *, bundle_dir: str) -> list[LateMount]:
+def add_mounts(build: Build, *, bundle_dir: str, rootfs: RootFs) -> list[LateMount]:
     """Compile the mounts of the spec in its order; return those of control groups, which are compiled last.
 
     They must wait until the child is in its groups, and nothing else should. Raises: Invalid, NotFound, Unsupported.
@@ -70,7 +71,7 @@ def add_mounts(build: Build, *, bundle_dir: str) -> list[LateMount]:
             _add_bind(build, mount, destination, options, bundle_dir=bundle_dir)
         elif kind in ("cgroup", "cgroup2"):
             late.append((destination, options))
-        else:
+        elif not (kind == "tmpfs" and options.copy_up and _add_filled(build, rootfs, destination, options)):
             _add_filesystem(build, kind, destination, options, source=mount.get("source") or kind)
         if late and options is not late[-1][1] and destination.startswith(late[-1][0] + "/"):
             raise Unsupported(
@@ -230,6 +231,26 @@ def _add_filesystem(build: Build, kind: str, destination: str, options: MountOpt
         build.dev = tree
     if destination == "/dev/pts" and kind == "devpts":
         build.pts = tree
+
+
+def _add_filled(build: Build, rootfs: RootFs, destination: str, options: MountOptions) -> bool:
+    """Compile a tmpfs with the image's files in it; return False when there are none."""
+    from casemate.runtime.compile.copy_up import filled_tmpfs
+
+    meaning = f"mount tmpfs at {destination}"
+    try:
+        tree = filled_tmpfs(build, rootfs, destination, options)
+    except OSError as error:
+        raise Internal(meaning, "tmpcopyup", error.strerror) from error
+    if tree is None:
+        return False
+    set_bits = options.set | options.recursive_set
+    propagation = options.propagation or MS_PRIVATE
+    build.before("MOUNT_SETATTR", tree, AT_EMPTY_PATH, set_bits, 0, propagation, -1, meaning=meaning)
+    build.inside(
+        "MOVE_MOUNT", tree, open_target(build, destination, DIRECTORY, meaning=meaning), meaning=meaning
+    )
+    return True
 
 
 def _filesystem_data(build: Build, kind: str, options: MountOptions) -> list[tuple[str, str | None]]:

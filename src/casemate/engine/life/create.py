@@ -12,7 +12,7 @@ from casemate.engine.life.undo import Undo
 from casemate.engine.names import check_name, generate_name, new_id
 from casemate.engine.signals import signal_number
 from casemate.engine.spec.confine import asked_capabilities, confinement
-from casemate.engine.spec.etcfiles import check_hostname
+from casemate.engine.spec.etcfiles import check_hostname, check_words
 from casemate.engine.spec.limits import build_resources
 from casemate.engine.spec.mounts import plan_mounts
 from casemate.engine.spec.process import build_argv, build_cwd, expand_env
@@ -108,6 +108,7 @@ def _build_record(
             "not supported by this version",
             hint="use --restart=no",
         )
+    check_words(options)
     return {
         "version": 1,
         "options": options.changed(),

@@ -8,6 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from casemate.engine.options import ContainerOptions
+
 _LOOPBACK = """127.0.0.1\tlocalhost
 ::1\tlocalhost ip6-localhost ip6-loopback
 fe00::\tip6-localnet
@@ -32,6 +34,22 @@ def check_hostname(name: str) -> str:
     if not good or len(name) > 63:  # noqa: PLR2004 - __NEW_UTS_LEN is 64, docker allows 63
         raise Invalid("use host name", repr(name[:80]), "not a valid hostname")
     return name
+
+
+def check_words(options: ContainerOptions) -> None:
+    """Raise Invalid for a word that would be more than one word, or line, of /etc/hosts or /etc/resolv.conf."""
+    for what, words in (
+        ("domain name", [options.domainname] if options.domainname else ()),
+        ("DNS server", options.dns),
+        ("DNS search domain", options.dns_search),
+        ("DNS option", options.dns_options),
+        ("host", options.extra_hosts),
+    ):
+        for word in words:
+            if not word.isascii() or not word.isprintable() or " " in word:
+                raise Invalid(
+                    f"use {what}", repr(word[:80]), "only printable ASCII without spaces is allowed"
+                )
 
 
 def hosts_text(hostname: str, *, domainname: str, addresses: Sequence[str], extra: Sequence[str]) -> str:

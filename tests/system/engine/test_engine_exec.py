@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from kept import guard_of, kill, lives, parent_of
 
+from casemate.engine.engine import Engine
 from casemate.engine.options import ContainerOptions, ExecOptions
 from casemate.errors import ProgramNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from casemate.engine.containers import Container
-    from casemate.engine.engine import Engine
+    from casemate.store.paths import StorePaths
 
 pytestmark = pytest.mark.system
 
@@ -118,3 +120,46 @@ def test_init_holds_nothing_and_is_confined_like_the_program(run: Callable[..., 
 
 def test_few_open_files_do_not_keep_the_program_from_starting(run: Callable[..., Any]) -> None:
     assert run("sh", "-c", "ulimit -n; ulimit -Hn", ulimits={"nofile": [10, 20]}).out == "10\n20\n"
+
+
+def test_a_privileged_exec_stays_visible(engine: Engine, box: Container, execute: Callable[..., Any]) -> None:
+    assert engine.containers.get(box.id).inspect()["Casemate"]["Relaxations"] == []
+    assert execute(box, "true", privileged=True).code == 0
+    assert execute(box, "true", privileged=True).code == 0
+    assert engine.containers.get(box.id).inspect()["Casemate"]["Relaxations"] == ["exec --privileged"]
+
+
+def test_a_seccomp_profile_is_what_it_was_at_creation(engine: Engine, tmp_path: Path) -> None:
+    profile = tmp_path / "profile.json"
+    profile.write_text('{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": []}')
+    given = ContainerOptions(argv=["mkdir", "/made"], security_opt=[f"seccomp={profile}"])
+    box = engine.containers.create("busybox", given)
+    profile.write_text('{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": []}')
+    box.start()
+    assert box.wait() == 0
+    profile.unlink()
+    again = engine.containers.get(box.id)
+    again.start()
+    assert again.wait() == 1, "it runs, and the directory is there already"
+
+
+def test_without_keepers_the_end_is_recorded_as_unknown_and_everything_is_cleaned(
+    engine: Engine, paths: StorePaths, wait_until: Callable[..., Any]
+) -> None:
+    box = engine.containers.create("busybox", ContainerOptions(argv=["sleep", "1000"]))
+    box.start()
+    pid = box.inspect()["State"]["Pid"]
+    keeper = parent_of(pid)
+    both = (keeper, guard_of(keeper))
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for keeping in both:
+            os.kill(keeping, number)
+    wait_until(lambda: not any(lives(keeping) for keeping in both))
+    with Engine(paths) as other:
+        assert other.containers.get(box.id).state == "running", "nothing happened to the program"
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not lives(pid))
+    with Engine(paths) as other:
+        state = other.containers.get(box.id).inspect()["State"]
+    assert (state["Status"], state["ExitCode"]) == ("exited", 255)
+    assert os.listdir(f"{paths.run_root}/attach") == []

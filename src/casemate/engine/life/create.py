@@ -11,7 +11,7 @@ from casemate.engine.life.states import container_dir
 from casemate.engine.life.undo import Undo
 from casemate.engine.names import check_name, generate_name, new_id
 from casemate.engine.signals import signal_number
-from casemate.engine.spec.confine import asked_capabilities, confinement
+from casemate.engine.spec.confine import asked_capabilities, confinement, read_profile
 from casemate.engine.spec.etcfiles import check_hostname, check_words
 from casemate.engine.spec.limits import build_resources
 from casemate.engine.spec.mounts import plan_mounts
@@ -133,6 +133,7 @@ def _build_record(
         "labels": {**config["labels"], **options.labels},
         "stop_signal": signal_number(options.stop_signal or config["stop_signal"] or "TERM"),
         "cap_add": asked_capabilities(options, capabilities),
+        "seccomp": read_profile(wall) if wall.seccomp_file else None,
         "relaxed": list(wall.relaxed),
         "notes": list(wall.notes),
         "network": {"name": options.network, "state": {}},

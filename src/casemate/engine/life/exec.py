@@ -20,11 +20,13 @@ from casemate.engine.spec.process import build_cwd, expand_env
 from casemate.engine.spec.users import resolve_user
 from casemate.errors import Invalid
 from casemate.kernel.procfs import start_time
-from casemate.oci.quick_json import loads
+from casemate.oci.quick_json import dumps, loads
 from casemate.runtime.container import exec_process as run_process
 from casemate.runtime.exitrecord import status_of
 from casemate.runtime.plan import KEEP
 from casemate.runtime.request import ExecRequest, KeeperOptions
+
+_PRIVILEGED = "exec --privileged"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ def exec_in_container(  # noqa: PLR0917 - the public verb, one caller
         request = _request(store, row, argv, options)
         request.stdio = streams.stdio
         request.pid, request.pidfd = present_state(store.paths, row).pid, process.fileno()
+        if options.privileged:
+            _record_relaxation(store, row.id)
         running = run_process(request)
         stdin = streams.take_stdin(running.stdin)
 
@@ -66,6 +70,14 @@ def exec_in_container(  # noqa: PLR0917 - the public verb, one caller
         stdin=stdin,
         is_terminal=options.tty,
     )
+
+
+def _record_relaxation(store: Store, container_id: str) -> None:
+    """A program that was let out of the wall stays visible in the container's list of relaxations."""
+    record: dict[str, Any] = loads(store.containers.get(container_id).config, what="container record")
+    if _PRIVILEGED not in record["relaxed"]:
+        record["relaxed"].append(_PRIVILEGED)
+        store.containers.update(container_id, config=dumps(record))
 
 
 def _request(store: Store, row: ContainerRow, argv: Sequence[str], options: ExecOptions) -> ExecRequest:

@@ -89,7 +89,7 @@ def build_spec(
         },
         "root": {"path": "rootfs", "readonly": options.read_only},
         "mounts": [*_system_mounts(options, wall), *etc_mounts, *_user_mounts(record, around)],
-        "linux": _linux(options, wall, around),
+        "linux": _linux(options, wall, around, seccomp=record.get("seccomp")),
         "annotations": dict(options.annotations),
     }
     if options.domainname:
@@ -179,7 +179,9 @@ def _user_mounts(record: Mapping[str, Any], around: Surroundings) -> list[dict[s
     return [oci_mount(mount, base=base, stored_base=around.stored_base) for mount in record["mounts"]]
 
 
-def _linux(options: ContainerOptions, wall: Confinement, around: Surroundings) -> dict[str, Any]:
+def _linux(
+    options: ContainerOptions, wall: Confinement, around: Surroundings, *, seccomp: str | None
+) -> dict[str, Any]:
     kinds = [kind for kind in sealed.NAMESPACES if kind in around.namespaces]
     if around.id_map is None:
         kinds.remove("user")
@@ -201,7 +203,7 @@ def _linux(options: ContainerOptions, wall: Confinement, around: Surroundings) -
                 {"containerID": entry.inside, "hostID": entry.outside, "size": entry.count}
                 for entry in ranges
             ]
-    profile = seccomp_profile(wall)
+    profile = seccomp_profile(wall, seccomp)
     if profile is not None:
         linux["seccomp"] = profile
     return linux

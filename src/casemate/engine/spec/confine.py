@@ -214,13 +214,13 @@ def asked_capabilities(options: ContainerOptions, all_capabilities: Sequence[str
     return _names(options.cap_add, all_capabilities)
 
 
-def seccomp_profile(wall: Confinement) -> dict[str, Any] | None:
-    """OCI ``linux.seccomp``: the default with the relaxations, the user's file, or None (unconfined).
+def seccomp_profile(wall: Confinement, text: str | None = None) -> dict[str, Any] | None:
+    """OCI ``linux.seccomp``: the default with the relaxations, the user's profile, or None (unconfined).
 
-    Raises: Invalid.
+    ``text``: what the user's file held when the container was created. Raises: Invalid.
     """
     if wall.seccomp_file:
-        return _read_profile(wall.seccomp_file, wall.capabilities)
+        return _parse_profile(wall, read_profile(wall) if text is None else text)
     if wall.seccomp_unconfined:
         return None
     from casemate.runtime.default_profile import default_seccomp
@@ -231,17 +231,24 @@ def seccomp_profile(wall: Confinement) -> dict[str, Any] | None:
         raise Invalid("relax", f"family={error.args[0]}", "no such address family") from None
 
 
-def _read_profile(path: str, capabilities: Sequence[str]) -> dict[str, Any]:
-    from casemate.oci.strict_json import loads_object
-
+def read_profile(wall: Confinement) -> str:
+    """The text of the user's seccomp profile, after a look at what it says. Raises: Invalid."""
+    path = wall.seccomp_file
     try:
         with open(path, "rb") as file:
-            data = file.read(MAX_PROFILE_BYTES + 1)
-    except OSError as error:
-        raise Invalid("read seccomp profile", path, error.strerror or error) from None
-    profile: dict[str, Any] = loads_object(data, what=path)
-    if "defaultAction" not in profile:
-        raise Invalid("read seccomp profile", path, "defaultAction is missing")
-    from casemate.engine.spec.docker_seccomp import to_oci
+            text = file.read(MAX_PROFILE_BYTES + 1).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise Invalid("read seccomp profile", path, why or error) from None
+    _parse_profile(wall, text)
+    return text
 
-    return to_oci(profile, capabilities)
+
+def _parse_profile(wall: Confinement, text: str) -> dict[str, Any]:
+    from casemate.engine.spec.docker_seccomp import to_oci
+    from casemate.oci.strict_json import loads_object
+
+    profile: dict[str, Any] = loads_object(text.encode(), what=wall.seccomp_file)
+    if "defaultAction" not in profile:
+        raise Invalid("read seccomp profile", wall.seccomp_file, "defaultAction is missing")
+    return to_oci(profile, wall.capabilities)

@@ -111,6 +111,10 @@ def check_and_retry(archive: Path, base: Path) -> None:
         store.images.remove("img")
         store.gc()
         root = f"{base}/root"
+        # A worker that was being spawned has our locks until it is executed: then it was still somebody's stage.
+        deadline = time.monotonic() + 10
+        while os.listdir(f"{root}/overlay/staging") and time.monotonic() < deadline:
+            store.gc()
         assert os.listdir(f"{root}/overlay/staging") == []
         assert os.listdir(f"{root}/overlay/trash") == []
         assert os.listdir(f"{root}/overlay/layers") == []

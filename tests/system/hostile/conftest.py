@@ -186,7 +186,7 @@ class Box:
         config = {"Env": ["PATH=/bin"], "Cmd": ["sh"], **more.pop("config", {})}
         archive(path, layers, config=config, name=f"{name}:latest", **more)
         try:
-            return self("load", "-i", path)
+            return self("load", "--replace", "-i", path)
         finally:
             os.unlink(path)
 

@@ -359,6 +359,67 @@ def test_hooks_get_the_state_and_nothing_of_the_caller(root_oci: Runtime) -> Non
     assert all('"id":"c"' in line and line.endswith(" none") for line in lines)
 
 
+def test_a_start_hook_runs_inside_before_the_program(root_oci: Runtime) -> None:
+    script = "cat > /state; hostname > /host; echo $SECRET >> /host"
+    root_oci.spec["hooks"] = {
+        "startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["A=b"]}]
+    }
+    found = root_oci.run("sh", "-c", 'grep -o \'"status":"[a-z]*\' /state; cat /host')
+    assert found.stdout == '"status":"created\ncasemate\n\n', found.stderr
+    root_oci.spec["hooks"]["startContainer"][0]["args"][2] = "exit 3"
+    found = root_oci.run("touch", "/ran")
+    assert found.returncode == 1
+    assert "startContainer" in found.stderr
+    assert not (root_oci.rootfs / "ran").exists()
+
+
+def test_tmpcopyup_reads_nothing_outside_the_image(root_oci: Runtime, tmp_path: Path) -> None:
+    (tmp_path / "canary").write_text("secret")
+    inside = root_oci.rootfs / "data"
+    (inside / "deep").mkdir(parents=True)
+    (inside / "deep/file").write_text("text")
+    (inside / "file").symlink_to(tmp_path / "canary")
+    (inside / "dir").symlink_to(tmp_path)
+    os.mkfifo(inside / "fifo")
+    (root_oci.rootfs / "away").symlink_to(tmp_path)
+    for place in ("/data", "/away"):
+        options = ["nosuid", "nodev", "tmpcopyup", "size=1m"]
+        root_oci.spec["mounts"].append(
+            {"destination": place, "type": "tmpfs", "source": "tmpfs", "options": options}
+        )
+    found = root_oci.run(
+        "sh",
+        "-c",
+        "cat /data/deep/file; ls /data; cat /data/file /data/dir/canary; ls /away; echo x > /data/x",
+    )
+    assert "secret" not in found.stdout
+    assert found.stdout == "textdeep\ndir\nfile\n", found.stderr
+    assert not (inside / "x").exists()
+    assert os.listdir(tmp_path) == ["canary"]
+
+
+def test_tmpcopyup_has_an_end(root_oci: Runtime) -> None:
+    (root_oci.rootfs / "data").mkdir()
+    (root_oci.rootfs / "data/big").write_bytes(bytes(3 << 20))
+    options = ["tmpcopyup", "size=1m"]
+    root_oci.spec["mounts"].append({"destination": "/data", "type": "tmpfs", "options": options})
+    found = root_oci.run("true")
+    assert found.returncode == 1
+    assert "No space left" in found.stderr
+    assert not (root_oci.base / "state/c").exists()
+
+
+def test_exec_as_another_user_has_no_capability_in_reach(root_oci: Runtime) -> None:
+    root_oci.args("sleep", "100")
+    assert root_oci("run", "-d", "c").returncode == 0
+    found = root_oci(
+        "exec", "--user", "1000:1000", "c", "grep", "-E", "Cap(Bnd|Eff|Prm)", "/proc/self/status"
+    )
+    assert set(found.stdout.split()[1::2]) == {"0" * 16}, found.stderr
+    found = root_oci("exec", "c", "grep", "CapEff", "/proc/self/status")
+    assert found.stdout.split()[1] != "0" * 16
+
+
 def test_a_failing_hook_stops_the_start_and_leaves_nothing(root_oci: Runtime) -> None:
     root_oci.spec["hooks"] = {"prestart": [{"path": "/bin/false"}]}
     found = root_oci.run("true")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from casemate.runtime.plan import Plan
 
 ASK_HOOKS = 2
+ASK_START_HOOKS = 3
 _DIRECTORY = 1
 
 __all__ = [
@@ -143,6 +144,8 @@ def start_container(request: ContainerRequest, *, deadline_s: float = 60.0) -> R
             _map_ids(pid, compiled.build.id_map)
         elif code == ASK_HOOKS and request.hooks is not None:
             request.hooks(pid)
+        elif code == ASK_START_HOOKS and request.start_hooks is not None:
+            request.start_hooks(pid)
 
     return _launch(compiled, answer, deadline_s)
 
@@ -250,6 +253,8 @@ def _add_gate(build: Build, request: ContainerRequest, compiled: _Compiled) -> N
     """Report that the container is made, and wait for the word to execute the program, if there is a gate."""
     gate = request.gate_fd
     build.inside("BARRIER")
+    if request.start_hooks is not None:
+        build.inside("ASK", ASK_START_HOOKS, meaning="run the startContainer hooks")
     if gate is None and request.hold:
         reader, writer = os.pipe2(os.O_CLOEXEC)
         compiled.gate = Fd(writer)

@@ -115,7 +115,8 @@ class ContainerRequest:
     ``spec`` is the OCI config.json; ``rootfs`` what becomes its ``/``; relative paths of the spec count from ``bundle_dir``.
     ``id_map`` maps the new user namespace (None: the spec's own mappings, or none). ``gate_fd``: the program waits for one byte
     from it before it is executed; ``hold`` makes such a gate, opened by ``Running.release``. ``hooks`` is called with the pid
-    while the child waits before pivot_root. ``keeper`` None: the parent stays only as long as this process does.
+    while the child waits before pivot_root, ``start_hooks`` when it waits inside, ready to be executed.
+    ``keeper`` None: the parent stays only as long as this process does.
     ``init``: the first process is an init of ours that reaps and passes signals on to the program.
     """
 
@@ -134,6 +135,7 @@ class ContainerRequest:
         "rootfs",
         "seccomp_cache_dir",
         "spec",
+        "start_hooks",
         "stdio",
     )
 
@@ -153,6 +155,7 @@ class ContainerRequest:
         hold: bool = False,
         gate_fd: int | None = None,
         hooks: Any = None,
+        start_hooks: Any = None,
         keyring: bool = True,
         init: bool = False,
     ) -> None:
@@ -170,6 +173,7 @@ class ContainerRequest:
         self.hold = hold
         self.gate_fd = gate_fd
         self.hooks = hooks
+        self.start_hooks = start_hooks
         self.keyring = keyring
 
 

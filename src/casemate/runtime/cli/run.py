@@ -21,6 +21,8 @@ from casemate.runtime.container import start_container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from casemate.runtime.cli.bundle import Bundle
     from casemate.runtime.cli.main import Settings
     from casemate.runtime.container import Running
@@ -58,12 +60,24 @@ def _start(bundle: Bundle) -> Running:
 
             stdio.console_size = window_size(0)
         add_environment(bundle.spec, bundle.spec["process"], bundle.rootfs)
-        return start_container(
-            request_for(bundle, stdio, keeper=None, gate_fd=None, hooks=child_hook(bundle))
-        )
+        request = request_for(bundle, stdio, keeper=None, gate_fd=None, hooks=child_hook(bundle))
+        if (bundle.spec.get("hooks") or {}).get("startContainer"):
+            request.start_hooks = _start_hooks(bundle)
+        return start_container(request)
     finally:
         if console is not None:
             console.close()
+
+
+def _start_hooks(bundle: Bundle) -> Callable[[int], None]:
+    """Return what is called while the child waits to be executed."""
+
+    def run_hooks_inside(pid: int) -> None:
+        from casemate.runtime.cli.hooks import run_inside
+
+        run_inside(bundle.spec, "startContainer", bundle.record.state() | {"status": "created"}, pid)
+
+    return run_hooks_inside
 
 
 def _run_detached(bundle: Bundle) -> int:
@@ -81,8 +95,6 @@ def _run_detached(bundle: Bundle) -> int:
 
 
 def _after_start(bundle: Bundle) -> None:
-    if (bundle.spec.get("hooks") or {}).get("startContainer"):
-        bundle.notes.append("startContainer hooks run only with create and start")
     if (bundle.spec.get("hooks") or {}).get("poststart"):
         from casemate.runtime.cli.hooks import run_hooks
 

@@ -1,4 +1,5 @@
 """The content store as other rooms see it: immutable blobs named by digest.
+
 Life cycle: ``ingest`` -> write -> ``commit`` (verified, atomic, idempotent: success means *the content is
 stored*, whoever stored it). An ingest that is not committed keeps its partial bytes under its key, so that
 the next ingest of the same key resumes at ``offset``; garbage collection removes abandoned ones. Nothing

@@ -1,4 +1,5 @@
 """Snapshotters: unpacked layers, and writable root file systems stacked on them.
+
 A *layer* is identified by its chain id (OCI image-spec, "Layer ChainID") and is immutable once committed. A
 *root* is the writable top of one container, identified by the container id. ``rootfs`` does not mount
 anything: it returns what the runtime needs to mount the root inside the container's own mount namespace, so

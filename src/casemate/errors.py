@@ -33,7 +33,9 @@ class CasemateError(Exception):
     grpc_code = "INTERNAL"
     exit_code = 125
 
-    def __init__(self, doing: str, subject: object = "", why: object = "", *, hint: str = "", code: str = "") -> None:
+    def __init__(
+        self, doing: str, subject: object = "", why: object = "", *, hint: str = "", code: str = ""
+    ) -> None:
         self.doing = doing
         self.subject = str(subject)
         self.why = str(why)

@@ -53,7 +53,9 @@ def build_debian(engine: Engine, recipe: Recipe, mirror: str, tar_path: str) -> 
     with open(log_path, "wb") as log:
         code = _run(engine, command(recipe, mirror), scratch, epoch=recipe.epoch, log_fd=log.fileno())
     if code != 0:
-        raise Unavailable("bootstrap", recipe.reference, f"mmdebstrap exited with {code}", hint=_last_words(log_path))
+        raise Unavailable(
+            "bootstrap", recipe.reference, f"mmdebstrap exited with {code}", hint=_last_words(log_path)
+        )
     os.rename(os.path.join(scratch, "rootfs.tar"), tar_path)
 
 

@@ -79,5 +79,3 @@ def _tell(engine: Engine, recipe: Recipe, status: str) -> None:
     """Report progress under the image's name."""
     if engine.progress is not None:
         engine.progress.event(recipe.reference, status)
-
-

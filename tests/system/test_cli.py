@@ -212,6 +212,26 @@ def test_input_reaches_the_program_and_its_end_too(casemate: Casemate) -> None:
     assert answer.stdout == big
 
 
+@pytest.mark.parametrize(
+    ("script", "given", "expected", "code"),
+    [
+        ("tr a-z A-Z", b"hello\n", b"HELLO\n", 0),
+        ("exec 0<&-; echo x", b"a" * 200_000, b"x\n", 0),
+        ("cat", b"z" * 400_000, b"z" * 400_000, 0),
+        ("exec 1>&- 2>&-; cat >/dev/null; exit 3", b"q" * 100_000, b"", 3),
+        ("(sleep 30 &) ; echo d; exit 4", b"", b"d\n", 4),
+        ("head -c 3; sh -c 'kill -9 $$; true'; exit $?", b"abc", b"abc", 137),
+    ],
+    ids=["filter", "closes input", "more than a pipe", "closes output", "leaves a daemon", "killed"],
+)
+def test_whatever_happens_to_the_streams_the_command_ends(  # noqa: PLR0917 - one row of the table
+    casemate: Casemate, script: str, given: bytes, expected: bytes, code: int
+) -> None:
+    for _ in range(3):
+        answer = casemate("run", "--rm", "-i", "busybox", "sh", "-c", script, stdin=given)
+        assert (answer.returncode, answer.stdout) == (code, expected), answer.stderr
+
+
 def test_without_i_the_program_has_no_input(casemate: Casemate) -> None:
     assert casemate("run", "--rm", "busybox", "cat", stdin=b"unseen").stdout == b""
 

@@ -61,7 +61,7 @@ class V1Manager:
             group.make_base()
             if resources:
                 group.make_for(resources)
-            if group.pids():
+            if before and group.pids():
                 raise AlreadyExists("make cgroup", path, "processes run in it")  # noqa: TRY301 - undone below
         except BaseException:
             for directory in group.directories():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from casemate.errors import Conflict
 from casemate.kernel.procfs import parent_pid
 from casemate.runtime.cli.args import parse
 from casemate.runtime.cli.bundle import (
@@ -23,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from casemate.cgroups.manager import Cgroup
     from casemate.runtime.cli.bundle import Bundle
     from casemate.runtime.cli.main import Settings
     from casemate.runtime.container import Running
@@ -139,13 +141,21 @@ def forward_signals(running: Running) -> None:
         _signal.signal(number, forward)
 
 
+def _remove_group(group: Cgroup) -> None:
+    """Remove the group at once when it is empty, as after every container with a pid namespace; else end who is inside."""
+    try:
+        group.remove(0)
+    except Conflict:
+        group.kill()
+        group.remove()
+
+
 def _finish(bundle: Bundle) -> None:
     """Remove control group and record; poststop hooks last."""
     from casemate.runtime.cli.record import remove_directory
 
     if bundle.cgroup is not None:
-        bundle.cgroup.kill()
-        bundle.cgroup.remove()
+        _remove_group(bundle.cgroup)
     state = bundle.record.state() | {"status": "stopped", "pid": 0}
     remove_directory(bundle.record.directory)
     if (bundle.spec.get("hooks") or {}).get("poststop"):

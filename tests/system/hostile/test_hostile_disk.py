@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytestmark = [pytest.mark.system, pytest.mark.skipif(os.geteuid() != 0, reason="mounts a tmpfs")]
+pytestmark = [pytest.mark.system, pytest.mark.needs_root]
 
 SIZE_MIB = 20
 

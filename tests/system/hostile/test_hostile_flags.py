@@ -17,7 +17,7 @@ from casemate.cli import table
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.needs_root]  # the user's half becomes that user itself
 
 ODD = (
     *(

@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.needs_root]  # the user's half becomes that user itself
 
 BAD_USERS = (
     *("nosuch", "1x", "-1", "4294967295", "4294967296", "99999999999", " 1", "0x1", "1:", ":1", "1:nosuch"),

@@ -10,6 +10,7 @@ wait.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from casemate.errors import Conflict
@@ -132,7 +133,11 @@ def remove_litter(path: str) -> bool:
 
 def leave_exit_code(lock_fd: int, exit_code: int) -> None:
     """Write the exit code into the held lock's file, for those who wait while the container is removed."""
-    os.pwrite(lock_fd, b"%d\n" % exit_code, 0)
+    try:
+        os.pwrite(lock_fd, b"%d\n" % exit_code, 0)
+    except OSError as error:  # a full disk keeps nobody from removing what fills it
+        if error.errno != errno.ENOSPC:
+            raise
 
 
 def read_exit_code(lock_fd: int) -> int | None:

@@ -172,7 +172,7 @@ class Box:
         files = set()
         for base, _, names in os.walk(self.root):
             here = os.path.relpath(base, self.root)
-            if here.split("/")[0] not in {"cache", "locks"}:
+            if here.split("/")[0] not in {"cache", "locks"} and "overlay/trash" not in here:
                 files.update(f"{here}/{name}" for name in names if not name.endswith(("-wal", "-shm")))
         return {
             "images": self.fine("images", "-a", "--digests"),

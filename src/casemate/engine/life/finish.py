@@ -110,9 +110,16 @@ def destroy(store: Store, row: ContainerRow, held: Fd, *, volumes: bool, in_pass
         _remove_volumes(store, row)
     locks.leave_exit_code(held.fileno(), row.exit_code)
     locks.retire(store.paths, row.id)
-    store.containers.remove(
-        row.id, durable=not row.auto_remove
-    )  # and its ids, which no file carries any more
+    try:
+        store.containers.remove(
+            row.id, durable=not row.auto_remove
+        )  # and its ids, which no file carries any more
+    except Exhausted:
+        if not litter:
+            raise
+        store.snapshots.empty_trash()  # the disk is full of what was only put out of sight
+        litter = []
+        store.containers.remove(row.id, durable=not row.auto_remove)
     locks.remove(store.paths, row.id)
     if litter and not _delete_behind(litter):
         store.snapshots.empty_trash()

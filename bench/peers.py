@@ -112,6 +112,25 @@ def registry(work: str, port: int) -> Iterator[str]:
         yield f"127.0.0.1:{port}"
 
 
+@contextmanager
+def no_new_groups() -> Iterator[None]:
+    """Remove the empty parent control groups that engines leave, if they were not there before."""
+
+    def groups() -> set[str]:
+        found = set()
+        for hierarchy, names, _ in os.walk("/sys/fs/cgroup"):
+            if hierarchy.count("/") > 4:  # noqa: PLR2004 - /sys/fs/cgroup/HIERARCHY/GROUP
+                names.clear()
+            found.update(os.path.join(hierarchy, name) for name in names)
+        return found
+
+    before = groups()
+    yield
+    for group in sorted(groups() - before, key=len, reverse=True):
+        with suppress(OSError):
+            os.rmdir(group)
+
+
 def remove_tree(path: str) -> None:
     """Delete a work directory at the very end (deleting between runs would spoil later ones on ext4)."""
     with open("/proc/self/mountinfo", encoding="utf-8") as file:

@@ -39,6 +39,7 @@ class Stage:
 
     def __enter__(self) -> Self:
         os.makedirs(self.work, exist_ok=True)
+        self._undo.enter_context(peers.no_new_groups())
         self._undo.callback(peers.remove_tree, self.work)
         ours = [
             peers.casemate(),

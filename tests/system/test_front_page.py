@@ -85,7 +85,7 @@ def on_a_terminal(
     """Run a shell line on a terminal, give one answer; return everything it showed and its exit code."""
     pid, master = pty.fork()
     if pid == 0:
-        os.execvpe("sh", ["sh", "-c", command], environment)  # noqa: S606 - the child of forkpty
+        os.execvpe("sh", ["sh", "-c", command], {**environment, "TERM": "xterm"})  # noqa: S606 - the child of forkpty
     try:
         seen = converse(master, prompt, answer) if prompt else ""
         seen += converse(master, None, "")

@@ -117,7 +117,7 @@ def no_new_groups() -> Iterator[None]:
     """Remove the empty parent control groups that engines leave, if they were not there before."""
 
     def groups() -> set[str]:
-        found = set()
+        found: set[str] = set()
         for hierarchy, names, _ in os.walk("/sys/fs/cgroup"):
             if hierarchy.count("/") > 4:  # noqa: PLR2004 - /sys/fs/cgroup/HIERARCHY/GROUP
                 names.clear()

@@ -9,13 +9,16 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from casemate.runtime.cli.spec import default_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = [
     pytest.mark.system,
@@ -123,23 +126,27 @@ class Runtime:
         return found
 
 
-@pytest.fixture(params=["root", "rootless"])
-def oci(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+@contextmanager
+def made_runtime(*, rootless: bool) -> Iterator[Runtime]:
     base = Path(f"/tmp/casemate-oci-test-{os.getpid()}-{time.monotonic_ns()}")
     base.mkdir(mode=0o755)
-    del tmp_path_factory
-    runtime = Runtime(base, rootless=request.param == "rootless")
+    runtime = Runtime(base, rootless=rootless)
     yield runtime
     for name in ("c", "d"):
         runtime("delete", "--force", name)
     shutil.rmtree(base)
 
 
+@pytest.fixture(params=["root", "rootless"])
+def oci(request: pytest.FixtureRequest) -> Iterator[Runtime]:
+    with made_runtime(rootless=request.param == "rootless") as runtime:
+        yield runtime
+
+
 @pytest.fixture
-def root_oci(oci: Runtime) -> Runtime:
-    if oci.rootless:
-        pytest.skip("a claim about root's containers")
-    return oci
+def root_oci() -> Iterator[Runtime]:
+    with made_runtime(rootless=False) as runtime:
+        yield runtime
 
 
 def test_run_returns_output_and_exit_code(oci: Runtime) -> None:

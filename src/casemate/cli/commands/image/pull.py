@@ -9,6 +9,7 @@ from casemate.cli.streams import note, say
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from casemate.cli.args import Parsed
+    from casemate.engine.images import Image
 
 
 def run(parsed: Parsed) -> int:
@@ -19,7 +20,16 @@ def run(parsed: Parsed) -> int:
         progress.finish()
     if not quiet:
         note(f"Digest: {image.digest}")
-    from casemate.oci.reference import parse_reference  # after the transfer
-
-    say(parse_reference(parsed.operands[0]).canonical())
+    say(full_name(parsed.operands[0], image))
     return 0
+
+
+def full_name(reference: str, image: Image) -> str:
+    """Return the full name of what was asked for; of ``oci:DIRECTORY`` and its like the name that the image got."""
+    from casemate.errors import Invalid  # after the transfer
+    from casemate.oci.reference import parse_reference
+
+    try:
+        return parse_reference(reference).canonical()
+    except Invalid:
+        return image.record.name or image.names[0]

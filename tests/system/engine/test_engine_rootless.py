@@ -117,16 +117,16 @@ def test_an_image_of_many_owners_is_collected(engine: Engine, image: str) -> Non
 def test_keep_id_keeps_the_users_number_inside_and_on_its_files(
     run: Callable[..., Any], tmp_path: Path
 ) -> None:
-    mount = MountOption(source=str(tmp_path), target="/work")
-    shown = run("sh", "-c", "id -u; id -g; touch /work/mine", userns="keep-id", mounts=[mount])
+    mount = MountOption(source=str(tmp_path), target="/given")
+    shown = run("sh", "-c", "id -u; id -g; touch /given/mine", userns="keep-id", mounts=[mount])
     assert shown.out.split() == [str(os.geteuid()), str(os.getegid())], shown.err
     assert (tmp_path / "mine").stat().st_uid == os.geteuid()
 
 
 def test_keep_id_lets_root_be_asked_for(run: Callable[..., Any], tmp_path: Path) -> None:
-    mount = MountOption(source=str(tmp_path), target="/work")
+    mount = MountOption(source=str(tmp_path), target="/given")
     (tmp_path / "mine").write_text("x")
-    shown = run("sh", "-c", "id -u; stat -c %u /work/mine", userns="keep-id", user="0", mounts=[mount])
+    shown = run("sh", "-c", "id -u; stat -c %u /given/mine", userns="keep-id", user="0", mounts=[mount])
     assert shown.out.split() == ["0", str(os.geteuid())], shown.err
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 PR_SET_CHILD_SUBREAPER = 36
 CGROUPS = "/sys/fs/cgroup"
+PARENT_GROUPS = {"casemate", "casemate-oci"}
 
 
 def pytest_configure() -> None:
@@ -58,7 +59,7 @@ def _cgroups() -> set[str]:
         if base.count("/") - CGROUPS.count("/") > 3:
             children.clear()
         # The engine's own parent group may stay, empty: making it anew for each container costs milliseconds.
-        found.update(os.path.join(base, child) for child in children if child != "casemate")
+        found.update(os.path.join(base, child) for child in children if child not in PARENT_GROUPS)
     return {path for path in found if user == 0 or _owner(path) == user}
 
 

@@ -5,11 +5,14 @@ cache beside the first, under the same rules: written into the package's ``__pyc
 there, replaced atomically, and used for a module only while its source has the recorded modification time and
 size. Without a bundle, or when anything about it is odd, the ordinary import system does everything.
 
-Format: 16 bytes of header (magic, stamp of the interpreter, length of the index), the marshalled index
-``{module: (is_package, mtime_ns, size, offset, length)}``, then the marshalled code objects.
-"""
+For each verb the bundle also remembers in which order an earlier run had finished its modules. Their bodies
+are run in that order before the command begins, so that each finds what it imports already there.
 
-from __future__ import annotations
+Format: 24 bytes of header (magic, stamp of the interpreter, lengths of file and index), the marshalled index
+``({module: (is_package, file, mtime_ns, size, offset, length)}, {"target: verb": [module, ...]})``, then the
+marshalled code objects. A file's name is relative to the package, or absolute in the standard library.
+"""
+# No __future__ import here: it would read a file, and this module is the one that saves reading files.
 
 import gc
 import marshal
@@ -20,19 +23,26 @@ from _imp import source_hash as _source_hash
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import CodeType, ModuleType
 
-MAGIC = b"CMQ1"
-HEADER_BYTES = 16
+    Found = tuple[bool, str, int, int, int, int]
+
+MAGIC = b"CMQ2"
+HEADER_BYTES = 24
 PACKAGE = os.path.dirname(__file__)
 CACHE = f"{PACKAGE}/__pycache__"
 PATH = f"{CACHE}/quickstart.{sys.implementation.cache_tag}"
 STALE = 3
 """So many modules imported the slow way make a new bundle worth writing."""
+LEARN_EVERY = 64
+"""One start in so many runs without its profile and learns it anew: what a verb needs changes with its use."""
 GARBAGE = 50_000
 """Net allocations before the first collection of cycles: a short command never collects, a long one does."""
 ends_at_once = False
 """Whether this process is one command, which leaves to the kernel what the kernel tidies up anyway."""
+verb = ""
+"""The verb that this process carries out, once it is known: profiles are kept for each."""
 
 
 def interpreter_stamp() -> bytes:
@@ -43,13 +53,15 @@ def interpreter_stamp() -> bytes:
 class Bundle:
     """The bundle as a finder and loader of modules (importlib's ``MetaPathFinder`` and ``Loader``)."""
 
-    __slots__ = ("fd", "index", "missed", "start")
+    __slots__ = ("done", "fd", "index", "missed", "profiles", "start")
 
     def __init__(self) -> None:
-        self.index: dict[str, tuple[bool, int, int, int, int]] = {}
+        self.index: dict[str, Found] = {}
+        self.profiles: dict[str, list[str]] = {}
         self.fd = -1
         self.start = 0
-        self.missed: dict[str, str] = {}
+        self.missed: list[str] = []
+        self.done: list[str] = []
 
     def open(self) -> None:
         """Open the bundle and read its index; a missing, foreign or damaged one stays empty."""
@@ -58,30 +70,62 @@ class Bundle:
         except OSError:
             return
         header = os.pread(self.fd, HEADER_BYTES, 0)
-        length = int.from_bytes(header[12:HEADER_BYTES], "little")
-        if header[:4] == MAGIC and header[4:12] == interpreter_stamp():
-            self.index = marshal.loads(os.pread(self.fd, length, HEADER_BYTES))  # noqa: S302 - as trusted as a .pyc
+        size = int.from_bytes(header[12:20], "little")
+        length = int.from_bytes(header[20:24], "little")
+        if header[:12] == MAGIC + interpreter_stamp() and size == os.fstat(self.fd).st_size:
+            read = os.pread(self.fd, length, HEADER_BYTES)
+            self.index, self.profiles = marshal.loads(read)  # noqa: S302 - as trusted as a .pyc
             self.start = HEADER_BYTES + length
 
-    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """A module of ours, if the bundle has its present source; None leaves it to the next finder."""
+    def profile(self, target: str, words: "Sequence[str]") -> "list[str]":
+        """The modules that the command line ``words`` needed before, in the order in which they were done."""
+        for at, word in enumerate(words):
+            for name in (" ".join(words[at : at + 2]), word):
+                known = self.profiles.get(f"{target}: {name}")
+                if known:
+                    return known
+        return []
+
+    def preload(self, names: "Sequence[str]") -> None:
+        """Run the bodies of the modules ``names``; stop at the first whose source has changed."""
+        modules = sys.modules
+        new = type(sys)
+        for name in names:
+            if name in modules:
+                continue
+            spec = self.find_spec(name)
+            if spec is None:
+                return
+            module = new(name)
+            module.__spec__, module.__loader__, module.__file__ = spec, spec.loader, spec.origin
+            parent, _, child = name.rpartition(".")
+            if spec.submodule_search_locations is None:
+                module.__package__ = parent
+            else:
+                module.__package__ = name
+                module.__path__ = spec.submodule_search_locations
+            modules[name] = module
+            if parent:
+                setattr(modules[parent], child, module)
+            self.exec_module(module)
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> "ModuleSpec | None":
+        """A module of the bundle, if it has its present source; None leaves it to the next finder."""
         del path, target
-        if name[:9] != "casemate.":
-            return None
         found = self.index.get(name)
-        file = f"{PACKAGE}/{name[9:].replace('.', '/')}"
         if found is None:
-            self.missed[name] = file
+            if name[:9] == "casemate.":
+                self.missed.append(name)
             return None
-        file += "/__init__.py" if found[0] else ".py"
+        file = found[1] if found[1][0] == "/" else f"{PACKAGE}/{found[1]}"
         try:
             status = os.stat(file)
         except OSError:
             return None
-        if (status.st_mtime_ns, status.st_size) != found[1:3]:
-            self.missed[name] = file
+        if (status.st_mtime_ns, status.st_size) != found[2:4]:
+            self.missed.append(name)
             return None
-        spec = ModuleSpec(name, self, origin=file, is_package=found[0])  # type: ignore[arg-type] # a Loader by shape
+        spec = ModuleSpec(name, self, origin=file)  # type: ignore[arg-type] # a Loader by shape
         spec.has_location = True
         if found[0]:
             spec.submodule_search_locations = [os.path.dirname(file)]
@@ -92,12 +136,13 @@ class Bundle:
         """Leave the making of the module object to importlib."""
         del spec
 
-    def exec_module(self, module: ModuleType) -> None:
+    def exec_module(self, module: "ModuleType") -> None:
         """Run the module's code."""
-        _, _, _, offset, length = self.index[module.__name__]
-        data = os.pread(self.fd, length, self.start + offset)
+        found = self.index[module.__name__]
+        data = os.pread(self.fd, found[5], self.start + found[4])
         code: CodeType = marshal.loads(data)  # noqa: S302 - as trusted as a .pyc
         exec(code, module.__dict__)  # noqa: S102 - this is what a loader does
+        self.done.append(module.__name__)
 
 
 def command(target: str) -> int:
@@ -111,14 +156,13 @@ def command(target: str) -> int:
     bundle = Bundle()
     bundle.open()
     sys.meta_path.insert(0, bundle)
+    profile = bundle.profile(target, sys.argv[1:]) if os.getpid() % LEARN_EVERY else []
+    bundle.preload(profile)
     module = __import__(target, fromlist=("main",))
     try:
         status: int = module.main()
     finally:
-        if sum(name in sys.modules for name in bundle.missed) >= STALE and os.access(CACHE, os.W_OK):
-            from casemate.quickstart_write import renew
-
-            renew(bundle)
+        _renew(bundle, f"{target}: {verb}" if verb and not profile else "")
     try:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
@@ -128,7 +172,20 @@ def command(target: str) -> int:
     os._exit(status)
 
 
-def stand_in_for_functools() -> ModuleType:
+def _renew(bundle: Bundle, learned: str) -> None:
+    """Write a new bundle if this one missed too much, or if this run had no profile and has ``learned`` one."""
+    missed = sum(name in sys.modules for name in bundle.missed)
+    is_new = bool(learned) and not missed and bundle.profiles.get(learned) != bundle.done
+    if (missed < STALE and not is_new) or not os.access(CACHE, os.W_OK):
+        return
+    if is_new:
+        bundle.profiles[learned] = list(bundle.done)  # before the writer's own modules join the list
+    from casemate.quickstart_write import renew
+
+    renew(bundle)
+
+
+def stand_in_for_functools() -> "ModuleType":
     """A module with ``lru_cache(maxsize)(function)`` alone: what functools makes of its own C code, unadorned."""
     from _functools import _lru_cache_wrapper  # type: ignore[import-not-found]  # the C module has no stub
 

@@ -1,51 +1,81 @@
 """Write the bundle that ``quickstart`` reads: what it had, plus what this run had to look for."""
 
 from __future__ import annotations
+import __future__
 
+import ast
 import marshal
 import os
 import sys
 
-from casemate.quickstart import HEADER_BYTES, MAGIC, PATH, Bundle, interpreter_stamp
+from casemate.quickstart import HEADER_BYTES, MAGIC, PACKAGE, PATH, Bundle, interpreter_stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType
 
+    from casemate.quickstart import Found
+
 OPTIMIZE = 2
 """Without docstrings, which nothing on the quick path reads and which are a third of the bytes."""
+LIBRARY = os.path.dirname(os.__file__) + "/"
+"""The standard library's own modules in Python are kept too; nobody else's are."""
 
 
 def renew(bundle: Bundle) -> None:
     """Replace the bundle by one that has this run's modules too; do nothing where that is impossible."""
-    names = {name for name in (*bundle.index, *bundle.missed) if name in sys.modules or name in bundle.index}
-    entries, code = {}, []
+    entries: dict[str, Found] = {}
+    code = []
     offset = 0
-    for name in sorted(names):
-        made = _compiled(name)
+    for name, file in sorted({**_known(bundle), **_imported()}.items()):
+        made = _compiled(file)
         if made is None:
             continue
-        is_package, mtime_ns, size, data = made
-        entries[name] = (is_package, mtime_ns, size, offset, len(data))
+        mtime_ns, size, data = made
+        is_package = os.path.basename(file) == "__init__.py"
+        entries[name] = (is_package, file.removeprefix(PACKAGE + "/"), mtime_ns, size, offset, len(data))
         code.append(data)
         offset += len(data)
-    index = marshal.dumps(entries)
-    header = MAGIC + interpreter_stamp() + len(index).to_bytes(HEADER_BYTES - 12, "little")
+    index = marshal.dumps((entries, bundle.profiles))
+    size = HEADER_BYTES + len(index) + offset
+    header = MAGIC + interpreter_stamp() + size.to_bytes(8, "little") + len(index).to_bytes(4, "little")
     _replace(b"".join((header, index, *code)))
 
 
-def _compiled(name: str) -> tuple[bool, int, int, bytes] | None:
-    """(is a package, mtime, size, marshalled code) of a module's present source; None when there is none."""
-    stem = os.path.join(os.path.dirname(__file__), *name.split(".")[1:])
-    for path, is_package in ((stem + ".py", False), (stem + "/__init__.py", True)):
-        try:
-            with open(path, "rb") as file:
-                status, source = os.fstat(file.fileno()), file.read()
-        except OSError:
-            continue
-        code: CodeType = compile(source, path, "exec", dont_inherit=True, optimize=OPTIMIZE)
-        return is_package, status.st_mtime_ns, status.st_size, marshal.dumps(code)
-    return None
+def _known(bundle: Bundle) -> dict[str, str]:
+    """The modules of the present bundle and their files."""
+    return {name: os.path.join(PACKAGE, found[1]) for name, found in bundle.index.items()}
+
+
+def _imported() -> dict[str, str]:
+    """The modules of this run that lie in Python source of ours or of the standard library, and their files."""
+    files = {}
+    for name, module in list(sys.modules.items()):
+        file = getattr(getattr(module, "__spec__", None), "origin", None) or ""
+        ours = name.startswith("casemate.") and file.startswith(PACKAGE + "/")
+        theirs = file.startswith(LIBRARY) and "/site-packages/" not in file and "/dist-packages/" not in file
+        if file.endswith(".py") and (ours or theirs):
+            files[name] = file
+    return files
+
+
+def _compiled(path: str) -> tuple[int, int, bytes] | None:
+    """(mtime, size, marshalled code) of a source file; None when there is none."""
+    try:
+        with open(path, "rb") as file:
+            status, source = os.fstat(file.fileno()), file.read()
+    except OSError:
+        return None
+    tree = ast.parse(source, path)
+    flags = 0
+    for statement in list(tree.body):
+        if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
+            # The statement imports a module that nobody uses; what it asks of the compiler is kept.
+            for feature in statement.names:
+                flags |= getattr(__future__, feature.name).compiler_flag
+            tree.body.remove(statement)
+    code: CodeType = compile(tree, path, "exec", flags=flags, dont_inherit=True, optimize=OPTIMIZE)
+    return status.st_mtime_ns, status.st_size, marshal.dumps(code)
 
 
 def _replace(data: bytes) -> None:
@@ -56,9 +86,8 @@ def _replace(data: bytes) -> None:
     except OSError:
         return
     try:
-        os.write(fd, data)
+        with open(fd, "wb") as file:
+            file.write(data)
         os.rename(temporary, PATH)
     except OSError:
         os.unlink(temporary)
-    finally:
-        os.close(fd)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from ocibundle import Runtime, made_runtime
+from terminal import on_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -226,19 +227,9 @@ def test_a_terminal_is_the_containers_own(root_oci: Runtime) -> None:
     root_oci.spec["process"]["terminal"] = True
     root_oci.args("sh", "-c", "readlink /proc/self/fd/0; stat -c %t:%T /dev/console; exit 3")
     root_oci.save()
-    words = " ".join(root_oci.command("run", "c"))
-    found = subprocess.run(
-        ["script", "-qec", words, "/dev/null"],
-        cwd=root_oci.bundle,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert found.returncode == 3
-    assert found.stdout.split()[-2].endswith("/dev/pts/0")
-    assert found.stdout.split()[-1] == "88:0"
+    code, shown = on_terminal(root_oci.command("run", "c"), cwd=root_oci.bundle)
+    assert code == 3
+    assert shown.split() == ["/dev/pts/0", "88:0"]
 
 
 def test_hooks_get_the_state_and_nothing_of_the_caller(root_oci: Runtime) -> None:

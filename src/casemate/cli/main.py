@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
+from casemate import quickstart
 from casemate.cli import failure, streams, table
 from casemate.errors import CasemateError
 
@@ -66,10 +67,12 @@ class Command:
         parsed = parse(self.verb, rest, path=self.path)
         if parsed.flag("help"):
             return _help_of(self.path)
+        quickstart.verb = self.path
         return _call(self.verb, parsed)
 
     def fail(self, error: CasemateError, cause: BaseException | None = None) -> int:
         """Show ``error`` and return its exit code."""
+        quickstart.verb = ""  # what a failure needs is not what the verb needs
         failure.show(error)
         if self.debug:
             _show_traceback(cause or error)

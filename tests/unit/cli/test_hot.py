@@ -47,6 +47,8 @@ BARE = {
     "_collections_abc",
     "_stat",
     "casemate",
+    "casemate.quickstart",
+    "gc",
     "genericpath",
     "os",
     "os.path",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
+from casemate import quickstart
 from casemate.errors import CasemateError, Invalid
 from casemate.runtime.cli.args import FLAG, VALUE, parse
 
@@ -96,6 +97,7 @@ def _run_verb(settings: Settings, operands: list[str]) -> int:
     verb, rest = operands[0], operands[1:]
     if verb not in VERBS:
         raise Invalid("read command line", verb, "unknown command", hint="casemate-oci --help lists them")
+    quickstart.verb = verb
     module = __import__(f"casemate.runtime.cli.{VERBS[verb][0]}", fromlist=[verb])
     code: int = getattr(module, _FUNCTIONS.get(verb, verb))(settings, rest)
     return code
@@ -132,6 +134,7 @@ def _as_go_says(error: CasemateError) -> str:
 def _report(settings: Settings, message: str, hint: str) -> None:
     from casemate.runtime.cli.log import write_error
 
+    quickstart.verb = ""  # what a failure needs is not what the verb needs
     write_error(settings, message)
     print(f"casemate-oci: {message}", file=sys.stderr)  # noqa: T201 - the command line's own voice
     if hint:

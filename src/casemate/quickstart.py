@@ -87,18 +87,21 @@ class Bundle:
         return []
 
     def preload(self, names: "Sequence[str]") -> None:
-        """Run the bodies of the modules ``names``; stop at the first whose source has changed."""
+        """Run the bodies of the modules ``names``; stop at the first whose source has changed.
+
+        A package that imports its own modules is done after them; they wait for it and come the ordinary way.
+        """
         modules = sys.modules
         new = type(sys)
         for name in names:
-            if name in modules:
+            parent, _, child = name.rpartition(".")
+            if name in modules or (parent and parent not in modules):
                 continue
             spec = self.find_spec(name)
             if spec is None:
                 return
             module = new(name)
             module.__spec__, module.__loader__, module.__file__ = spec, spec.loader, spec.origin
-            parent, _, child = name.rpartition(".")
             if spec.submodule_search_locations is None:
                 module.__package__ = parent
             else:

@@ -112,6 +112,28 @@ def test_a_changed_source_ends_the_early_part_and_no_more(package: Path) -> None
     assert present < names
 
 
+def test_a_package_that_imports_its_own_modules_comes_whole(package: Path) -> None:
+    learn(package)
+    script = (
+        "import sys; from casemate import quickstart\n"
+        "bundle = quickstart.Bundle(); bundle.index = {}; sys.meta_path.insert(0, bundle)\n"
+        "import ast, enum, re, json; quickstart._renew(bundle, '')\n"
+        "from casemate.quickstart_write import renew; renew(bundle)\n"
+    )
+    assert run(package, script).returncode == 0
+    script = (
+        "import sys; from casemate import quickstart\n"
+        "bundle = quickstart.Bundle(); bundle.open(); sys.meta_path.insert(0, bundle)\n"
+        "for name in [n for n in sys.modules if n.partition('.')[0] in ('re', 'json', 'enum')]: del sys.modules[name]\n"
+        "bundle.preload(['enum', 're._constants', 're._parser', 're', 'json.decoder', 'json'])\n"
+        "import re, json; print(bool(re.match('a', 'a')), json.loads('[1]'), re.__spec__.loader is bundle)\n"
+    )
+
+    answer = run(package, script)
+
+    assert answer.stdout == "True [1] True\n", answer.stderr
+
+
 def test_a_module_of_the_standard_library_keeps_its_behaviour(package: Path) -> None:
     learn(package)
     script = (

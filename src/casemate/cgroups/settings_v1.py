@@ -181,9 +181,11 @@ def rdma_lines(rdma: Mapping[str, Any]) -> list[str]:
     """
     lines: list[str] = []
     for device in rdma:
-        if not device.isprintable() or " " in device or "/" in device:
+        if not device or not device.isprintable() or " " in device or "/" in device:
             raise refuse("rdma", f"{device!r} is not the name of a device")
-        limits = section(rdma, device)
+        limits = {} if rdma[device] is None else rdma[device]
+        if not isinstance(limits, dict):
+            raise refuse(f"rdma.{device}", "it must be an object")
         words = [device]
         for key, word in (("hcaHandles", "hca_handle"), ("hcaObjects", "hca_object")):
             value = integer(f"rdma.{device}", limits, key, lowest=0)

@@ -24,6 +24,7 @@ MAGIC = b"CMPL"
 VERSION = 1
 HEADER = struct.Struct("<4s9I8IQiI10i2I2Q")  # struct plan_header in src/enter/plan.h
 OPERATION = struct.Struct("<HHI6Q")
+_PACKINGS = [struct.Struct(f"<H6x{count}Q{48 - 8 * count}x") for count in range(7)]
 LOCAL_SLOT = 1 << 16  # first number of slots that are opened by the plan itself
 MAX_SLOTS = 2048
 
@@ -213,12 +214,14 @@ class Plan:
 class _Encoder:
     """One encoding: the pool grows while operations are packed; equal items are stored once."""
 
-    __slots__ = ("known", "plan", "pool")
+    __slots__ = ("known", "plan", "pool", "shift", "texts")
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.pool = bytearray(b"\0")
         self.known: dict[bytes, int] = {}
+        self.texts: dict[str, int] = {}
+        self.shift = len(plan.fds) - LOCAL_SLOT
 
     def encode(self) -> bytes:
         """Header, operations, pool."""
@@ -259,32 +262,46 @@ class _Encoder:
     def operation(self, op: Operation) -> bytes:
         """Pack one operation."""
         number, kinds = OPERATIONS[op.name][:2]
-        words = [self.item(kind, arg) for kind, arg in zip(kinds, op.args, strict=True)]
-        return OPERATION.pack(number, 0, 0, *words, *([0] * (6 - len(words))))
+        words = []
+        # A plan has some 200 operations and 650 arguments, most of them numbers: this loop is the cost of encoding.
+        for kind, arg in zip(kinds, op.args, strict=True):
+            if kind not in "fgoi":
+                words.append(self.item(kind, arg))
+            elif not isinstance(arg, int):
+                raise Internal("encode plan", why=f"{arg!r} is not a number")
+            elif arg >= LOCAL_SLOT and kind != "i":
+                words.append(arg + self.shift)
+            else:
+                words.append(arg & _U64)
+        return _PACKINGS[len(words)].pack(number, *words)
 
     def item(self, kind: str, arg: Argument) -> int:
-        """One argument as 64 bits: the number itself, or the place of its bytes in the pool."""
-        if kind in "fgoi":
-            if not isinstance(arg, int):
-                raise Internal("encode plan", why=f"{arg!r} is not a number")
-            return (arg if kind == "i" else self.plan.slot_number(arg)) & _U64
+        """The place of an argument's bytes in the pool: offset and length in 32 bits each."""
+        if isinstance(arg, str):
+            if kind not in "stnc":
+                raise Internal("encode plan", why=f"{arg!r} does not fit kind {kind}")
+            place = self.texts.get(arg)
+            if place is None:
+                place = self.texts[arg] = self.place(_text_bytes(arg))
+            return place
         if arg is None and kind in "tc":
             return 0
-        data = _item_bytes(kind, arg)
+        return self.place(_item_bytes(kind, arg))
+
+    def place(self, data: bytes) -> int:
+        """Where ``data`` is in the pool; it is put there when it is new."""
         offset = self.known.get(data)
         if offset is None:
-            self.pool += b"\0" * (-len(self.pool) % 8)  # arrays of u32 and sock_filter want alignment
+            self.pool += bytes(-len(self.pool) % 8)  # arrays of u32 and sock_filter want alignment
             offset = self.known[data] = len(self.pool)
             self.pool += data
         return offset << 32 | len(data)
 
 
 def _item_bytes(kind: str, arg: Argument) -> bytes:
-    """The bytes of a pooled argument: strings end with NUL, the strings of a vector stand back to back."""
+    """The bytes of a pooled argument that is not one string; those of a vector end with NUL and stand back to back."""
     if isinstance(arg, (bytes, bytearray)) and kind in "bc":
         return bytes(arg)
-    if isinstance(arg, str) and kind in "stnc":
-        return _text_bytes(arg)
     if isinstance(arg, (list, tuple)) and kind == "v":
         return b"".join(_text_bytes(text) for text in arg)
     raise Internal("encode plan", why=f"{arg!r} does not fit kind {kind}")

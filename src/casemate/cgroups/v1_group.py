@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from casemate.cgroups import freezing, members, settings_v1, stats, tree
+from casemate.cgroups import freezing, members, settings_v1, tree
 from casemate.cgroups.devices import DeviceRules, fold_rules, v1_lines
 from casemate.cgroups.hierarchy import UNIFIED
 from casemate.cgroups.settings import Setting, explain, find_text, write_file, write_settings
@@ -167,7 +167,9 @@ class V1Cgroup:
 
     def stats(self) -> dict[str, Any]:
         """See ``manager.Cgroup``."""
-        return stats.read_v1(self._directory_of)
+        from casemate.cgroups.stats.v1 import read_v1
+
+        return read_v1(self._directory_of)
 
     def remove(self, timeout_s: float = 5.0) -> None:
         """See ``manager.Cgroup``."""

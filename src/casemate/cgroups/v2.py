@@ -12,7 +12,7 @@ import errno
 import os
 import time
 
-from casemate.cgroups import device_program, freezing, members, settings_v2, stats, tree
+from casemate.cgroups import device_program, freezing, members, settings_v2, tree
 from casemate.cgroups.devices import fold_rules
 from casemate.cgroups.hierarchy import UNIFIED
 from casemate.cgroups.names import parse_path
@@ -282,7 +282,9 @@ class V2Cgroup:
 
     def stats(self) -> dict[str, Any]:
         """See ``manager.Cgroup``."""
-        return stats.read_v2(self.directory)
+        from casemate.cgroups.stats.v2 import read_v2
+
+        return read_v2(self.directory)
 
     def remove(self, timeout_s: float = 5.0) -> None:
         """See ``manager.Cgroup``."""

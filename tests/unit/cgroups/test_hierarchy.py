@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from casemate.cgroups.hierarchy import Hierarchy, locate, parse_mountinfo, parse_own
 from casemate.cgroups.manager import open_manager
-from casemate.cgroups.stats import parse_blkio, parse_io_stat, parse_pairs
 
 PURE_V2 = "25 22 0:23 / /sys/fs/cgroup rw,nosuid,nodev shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
 HYBRID = """\
@@ -53,14 +52,3 @@ def test_hierarchies_that_cannot_be_written_mean_none() -> None:
     v2 = Hierarchy(frozenset({"unified"}), "/nonexistent", "/", "")
     assert open_manager(hierarchies=[v1]).kind == "none"
     assert open_manager(hierarchies=[v2], rootless=True).kind == "none"
-
-
-def test_figures() -> None:
-    assert parse_pairs("usage_usec 12\nuser_usec 7\nodd\nbad x\n") == {"usage_usec": 12, "user_usec": 7}
-    assert parse_io_stat("8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0\n9:0\n") == [
-        {"device": "8:0", "read_bytes": 1, "write_bytes": 2, "reads": 3, "writes": 4}
-    ]
-    sizes = "8:0 Read 10\n8:0 Write 20\n8:0 Total 30\nTotal 30\n"
-    assert parse_blkio(sizes, "8:0 Read 1\n8:0 Write 2\n") == [
-        {"device": "8:0", "read_bytes": 10, "write_bytes": 20, "reads": 1, "writes": 2}
-    ]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bench import peers
-from bench.images import busybox_rootfs
+from bench import oci
+from bench.result import Result
 from bench.rounds import CommandError, Row, interleave, timed
 
 if TYPE_CHECKING:
@@ -22,16 +21,6 @@ STOPPED = 500
 IDLE = 10
 
 
-class Result:
-    """The outcome of one case."""
-
-    def __init__(self, title: str, unit: str, rows: list[Row], lost: dict[str, str]) -> None:
-        self.title = title
-        self.unit = unit
-        self.rows = rows
-        self.lost = lost
-
-
 def verb(stage: Stage, *words: str) -> dict[str, Step]:
     """Return, for every engine, a step that runs one of its commands."""
 
@@ -39,40 +28,6 @@ def verb(stage: Stage, *words: str) -> dict[str, Step]:
         return lambda _: timed([*argv, *words])
 
     return {engine: step(argv) for engine, argv in stage.engines.items()}
-
-
-def numbered(argv: list[str], name: str) -> Step:
-    """Return a step that runs ``argv`` with a new container id each time."""
-    return lambda number: timed([*argv, f"{name}-{number}"])
-
-
-def oci_run(stage: Stage, rounds: int) -> Result:
-    """OCI ``run`` of /bin/true from the same bundle."""
-    bundle = os.path.join(stage.work, "bundle")
-    os.makedirs(bundle, exist_ok=True)
-    busybox_rootfs(bundle)
-    specify = [peers.find("runc") or "runc", "spec", "--bundle", bundle]
-    if not os.path.exists(os.path.join(bundle, "config.json")):
-        subprocess.run(specify, check=True)
-        path = os.path.join(bundle, "config.json")
-        with open(path, encoding="utf-8") as file:
-            spec = json.load(file)
-        spec["process"].update(args=["/bin/true"], terminal=False, rlimits=[])
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump(spec, file)
-    programs = {
-        "casemate-oci": peers.casemate("casemate-oci"),
-        "runc": peers.find("runc"),
-        "crun": peers.find("crun"),
-    }
-    steps: dict[str, Step] = {}
-    for name, program in programs.items():
-        if program:
-            argv = [program, "--root", os.path.join(stage.work, f"oci-{name}"), "run", "--bundle", bundle]
-            steps[name] = numbered(argv, f"bench-{name}")
-    missing = {name: "not installed" for name, program in programs.items() if not program}
-    rows, lost = interleave(steps, rounds)
-    return Result("OCI run of /bin/true", "ms", rows, {**lost, **missing})
 
 
 def engine_run(stage: Stage, rounds: int) -> Result:
@@ -180,7 +135,11 @@ def pull_memory(stage: Stage, rounds: int) -> Result:
 
 
 CASES = {
-    "oci-run": oci_run,
+    "oci-run": oci.run,
+    "oci-life": oci.lifecycle,
+    "oci-exec": oci.execute,
+    "oci-warm": oci.warm,
+    "oci-memory": oci.memory,
     "engine-run": engine_run,
     "exec": execute,
     "memory": memory,

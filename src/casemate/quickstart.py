@@ -178,10 +178,10 @@ def command(target: str) -> int:
 def _renew(bundle: Bundle, learned: str) -> None:
     """Write a new bundle if this one missed too much, or if this run had no profile and has ``learned`` one."""
     missed = sum(name in sys.modules for name in bundle.missed)
-    is_new = bool(learned) and not missed and bundle.profiles.get(learned) != bundle.done
+    is_new = bool(learned) and bundle.profiles.get(learned) != bundle.done
     if (missed < STALE and not is_new) or not os.access(CACHE, os.W_OK):
         return
-    if is_new:
+    if is_new and not missed:  # else the code first, and the order at the next start
         bundle.profiles[learned] = list(bundle.done)  # before the writer's own modules join the list
     from casemate.quickstart_write import renew
 

@@ -177,10 +177,13 @@ def command(target: str) -> int:
 
 def _renew(bundle: Bundle, learned: str) -> None:
     """Write a new bundle if this one missed too much, or if this run had no profile and has ``learned`` one."""
-    missed = sum(name in sys.modules for name in bundle.missed)
+    missed = {name for name in bundle.missed if name in sys.modules}
+    outdated = [key for key, names in bundle.profiles.items() if not missed.isdisjoint(names)]
     is_new = bool(learned) and bundle.profiles.get(learned) != bundle.done
-    if (missed < STALE and not is_new) or not os.access(CACHE, os.W_OK):
+    if not (len(missed) >= STALE or outdated or is_new) or not os.access(CACHE, os.W_OK):
         return
+    for key in outdated:  # what has changed may need other modules now
+        del bundle.profiles[key]
     if is_new and not missed:  # else the code first, and the order at the next start
         bundle.profiles[learned] = list(bundle.done)  # before the writer's own modules join the list
     from casemate.quickstart_write import renew

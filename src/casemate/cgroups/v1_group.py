@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from casemate.cgroups import freezing, members, settings_v1, tree
-from casemate.cgroups.devices import DeviceRules, fold_rules, v1_lines
+from casemate.cgroups import freezing, members, tree
 from casemate.cgroups.hierarchy import UNIFIED
 from casemate.cgroups.settings import Setting, explain, find_text, write_file, write_settings
 from casemate.errors import TimedOut, Unsupported
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from casemate.cgroups.devices import DeviceRules
     from casemate.cgroups.hierarchy import Hierarchy
     from casemate.cgroups.names import CgroupPath
 
@@ -58,6 +58,8 @@ class V1Cgroup:
 
         Raises: Invalid.
         """
+        from casemate.cgroups import settings_v1  # entering and removing a group needs none of it
+
         wanted, _ = settings_v1.settings(resources)
         self._make_missing({setting.controller for setting in wanted})
 
@@ -67,6 +69,9 @@ class V1Cgroup:
 
     def apply(self, resources: Mapping[str, Any]) -> list[str]:
         """See ``manager.Cgroup``."""
+        from casemate.cgroups import settings_v1
+        from casemate.cgroups.devices import fold_rules
+
         wanted, ignored = settings_v1.settings(resources)
         rules = fold_rules(resources)
         self._make_missing({setting.controller for setting in wanted})
@@ -76,6 +81,8 @@ class V1Cgroup:
         return list(dict.fromkeys([*absent, *ignored]))
 
     def _apply_devices(self, rules: DeviceRules) -> bool:
+        from casemate.cgroups.devices import v1_lines
+
         directory = self._directory_of("devices")
         if directory is None:
             return False
@@ -233,6 +240,8 @@ class V1Cgroup:
 
 def _already_holds(directory: str, rules: DeviceRules) -> bool:
     """Whether the group's list says just this. Exceptions from "all allowed" are not listed by the kernel."""
+    from casemate.cgroups.devices import v1_lines
+
     held = (find_text(directory, "devices.list") or "").splitlines()
     if rules.allow_by_default:
         return not rules.exceptions and held == ["a *:* rwm"]

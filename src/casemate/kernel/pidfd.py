@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # signal.py brings enum; the C module has no stub
 import errno
 import os
 import select
 
 from casemate.kernel.fd import Fd
-from casemate.kernel.libc import LONG, POINTER, KernelError, checked, declare, last_errno
+from casemate.kernel.libc import LONG, KernelError, checked, declare
 from casemate.kernel.procfs import start_time
 
-_pidfd_open = declare("pidfd_open", LONG, LONG)
-_pidfd_send_signal = declare("pidfd_send_signal", LONG, LONG, POINTER, LONG)
 _pidfd_getfd = declare("pidfd_getfd", LONG, LONG, LONG)
 
 
@@ -23,7 +22,10 @@ def pidfd_open(pid: int, flags: int = 0) -> Fd:
     Needs: Linux 5.3.
     Source: pidfd_open(2).
     """
-    return Fd(checked(_pidfd_open(pid, flags), "pidfd_open", pid))
+    try:
+        return Fd(os.pidfd_open(pid, flags))  # the interpreter's own call: ctypes costs 2 ms
+    except OSError as error:
+        raise KernelError(error.errno or 0, "pidfd_open", pid) from None
 
 
 def open_same(pid: int, started: int) -> Fd | None:
@@ -50,10 +52,12 @@ def pidfd_send_signal(pidfd: int, signal: int) -> bool:
     Needs: Linux 5.1.
     Source: pidfd_send_signal(2).
     """
-    result = _pidfd_send_signal(pidfd, signal, None, 0)
-    if result == -1 and last_errno() == errno.ESRCH:
+    try:
+        _signal.pidfd_send_signal(pidfd, signal)
+    except ProcessLookupError:
         return False
-    checked(result, "pidfd_send_signal", f"{pidfd}, signal {signal}")
+    except OSError as error:
+        raise KernelError(error.errno or 0, "pidfd_send_signal", f"{pidfd}, signal {signal}") from None
     return True
 
 

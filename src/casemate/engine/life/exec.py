@@ -21,7 +21,7 @@ from casemate.engine.spec.users import resolve_user
 from casemate.errors import Invalid
 from casemate.kernel.procfs import start_time
 from casemate.oci.quick_json import dumps, loads
-from casemate.runtime.container import exec_process as run_process
+from casemate.runtime.exec import exec_process as run_process
 from casemate.runtime.exitrecord import status_of
 from casemate.runtime.plan import KEEP
 from casemate.runtime.request import ExecRequest, KeeperOptions

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from casemate.core.snapshots import RootFs
     from casemate.engine.options import Attach, ContainerOptions
     from casemate.engine.spec.build import Surroundings
-    from casemate.runtime.container import Running
     from casemate.runtime.request import Stdio
+    from casemate.runtime.running import Running
     from casemate.store.containers import ContainerRow
     from casemate.store.store import Store
 

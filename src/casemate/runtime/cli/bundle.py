@@ -10,7 +10,7 @@ from casemate.errors import Invalid, NotFound
 from casemate.oci.quick_json import loads
 from casemate.runtime.cli.args import FLAG, VALUE
 from casemate.runtime.cli.record import check_id, create_record, read_file, write_file
-from casemate.runtime.container import ContainerRequest
+from casemate.runtime.request import ContainerRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from casemate.runtime.cli.args import Arguments
     from casemate.runtime.cli.main import Settings
     from casemate.runtime.cli.record import Record
-    from casemate.runtime.container import Stdio
-    from casemate.runtime.request import KeeperOptions
+    from casemate.runtime.request import KeeperOptions, Stdio
 
 CREATE_OPTIONS = {
     "bundle": VALUE,
@@ -35,7 +34,6 @@ CREATE_OPTIONS = {
     "keep": FLAG,
 }
 CREATE_SHORT = {"b": "bundle", "d": "detach"}
-_FIRST_INHERITED = 3
 
 
 class Bundle:
@@ -162,26 +160,19 @@ def request_for(
     )
 
 
-def inherited_fds(arguments: Arguments) -> list[int]:
-    """Return the descriptors that the program shall have: --preserve-fds N, and those of socket activation."""
-    count = arguments.number("preserve-fds")
-    if os.environ.get("LISTEN_FDS", "").isdigit():
-        count += int(os.environ["LISTEN_FDS"])
-    return list(range(_FIRST_INHERITED, _FIRST_INHERITED + count))
+def child_hook(bundle: Bundle) -> Any:
+    """Return what is called while the child waits: its pid is stored first, then the hooks run."""
 
+    def run(pid: int) -> None:
+        bundle.record.set_child(pid)
+        hooks = bundle.spec.get("hooks") or {}
+        if hooks.get("prestart") or hooks.get("createRuntime"):
+            from casemate.runtime.cli.hooks import run_create_hooks
 
-def add_environment(spec: dict[str, Any], process: dict[str, Any], root: str) -> None:
-    """Add HOME, as programs expect it, and LISTEN_FDS of our caller, to the program's environment."""
-    env = process.setdefault("env", [])
-    if not isinstance(env, list):
-        raise Invalid("read process.env", "", "it is not a list")
-    if not any(str(item).startswith("HOME=") for item in env):
-        from casemate.runtime.passwd import find_home
+            state = bundle.record.state() | {"pid": pid, "status": "creating"}
+            run_create_hooks(bundle.spec, state)
 
-        env.append(f"HOME={find_home(root, (process.get('user') or {}).get('uid', 0))}")
-    if os.environ.get("LISTEN_FDS", "").isdigit():
-        env += [f"LISTEN_FDS={os.environ['LISTEN_FDS']}", "LISTEN_PID=1"]
-    del spec
+    return run
 
 
 def undo(bundle: Bundle) -> None:

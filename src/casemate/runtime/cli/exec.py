@@ -6,13 +6,13 @@ from casemate.errors import Conflict, Invalid, NotFound
 from casemate.kernel.pidfd import open_same
 from casemate.oci.quick_json import loads
 from casemate.runtime.cli.args import FLAG, LIST, VALUE, parse
-from casemate.runtime.cli.bundle import add_environment
-from casemate.runtime.cli.create import connect_to, direct_stdio, write_pid_file
+from casemate.runtime.cli.following import follow
 from casemate.runtime.cli.main import warn
 from casemate.runtime.cli.record import load_record, read_file
-from casemate.runtime.cli.run import follow
-from casemate.runtime.container import ExecRequest, KeeperOptions, exec_process
+from casemate.runtime.cli.stdio import add_environment, connect_to, direct_stdio, write_pid_file
+from casemate.runtime.exec import exec_process
 from casemate.runtime.plan import LEAVE
+from casemate.runtime.request import ExecRequest, KeeperOptions
 from casemate.runtime.users import parse_id, parse_user
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from casemate.runtime.cli.args import Arguments
     from casemate.runtime.cli.main import Settings
     from casemate.runtime.cli.record import Record
-    from casemate.runtime.container import Running
+    from casemate.runtime.running import Running
 
 _OPTIONS = {
     "console-socket": VALUE,

@@ -122,7 +122,8 @@ def run_inside(spec: dict[str, Any], stage: str, state: dict[str, Any], pid: int
 
 
 def _run_joined(hook: dict[str, Any], stage: str, state: dict[str, Any], pid: int) -> None:
-    from casemate.runtime.container import ExecRequest, Stdio, exec_process
+    from casemate.runtime.exec import exec_process
+    from casemate.runtime.request import ExecRequest, Stdio
 
     process = {
         "args": hook.get("args") or [hook["path"]],

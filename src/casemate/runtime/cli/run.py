@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
-
 from casemate.errors import Conflict
-from casemate.kernel.procfs import parent_pid
 from casemate.runtime.cli.args import parse
 from casemate.runtime.cli.bundle import (
     CREATE_OPTIONS,
     CREATE_SHORT,
-    add_environment,
+    child_hook,
     open_bundle,
     prepare,
     request_for,
     undo,
 )
-from casemate.runtime.cli.create import child_hook, connect_to, create_container, direct_stdio, write_pid_file
+from casemate.runtime.cli.following import follow
 from casemate.runtime.cli.main import warn
+from casemate.runtime.cli.stdio import add_environment, connect_to, direct_stdio, write_pid_file
 from casemate.runtime.container import start_container
 
 TYPE_CHECKING = False
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from casemate.cgroups.manager import Cgroup
     from casemate.runtime.cli.bundle import Bundle
     from casemate.runtime.cli.main import Settings
-    from casemate.runtime.container import Running
+    from casemate.runtime.running import Running
 
 
 def run(settings: Settings, words: list[str]) -> int:
@@ -83,6 +81,7 @@ def _start_hooks(bundle: Bundle) -> Callable[[int], None]:
 
 
 def _run_detached(bundle: Bundle) -> int:
+    from casemate.runtime.cli.create import create_container
     from casemate.runtime.cli.start import start_created
 
     create_container(bundle)
@@ -103,42 +102,6 @@ def _after_start(bundle: Bundle) -> None:
         warn(
             bundle.settings, run_hooks(bundle.spec, "poststart", bundle.record.state(), ignore_failures=True)
         )
-
-
-def follow(running: Running) -> int:
-    """Forward signals, relay the terminal if there is one, and return the exit code: 128 and the signal when killed."""
-    with running:
-        if running.stdin is not None and running.tty:
-            from casemate.runtime.cli.tty import relay
-
-            relay(running)
-        else:
-            forward_signals(running)
-        status = running.wait()
-    code = os.waitstatus_to_exitcode(status)
-    return code if code >= 0 else 128 - code
-
-
-def forward_signals(running: Running) -> None:
-    """Send every signal that asks something of us to the program instead, and never to a stranger with its old pid."""
-    import _signal  # type: ignore[import-not-found]  # signal.py brings enum
-
-    try:
-        pidfd = os.pidfd_open(running.pid)
-    except ProcessLookupError:
-        return  # it has ended
-    if parent_pid(running.pid) != running.keeper_pid:  # it has ended, and the number is somebody else's
-        os.close(pidfd)
-        return
-
-    def forward(number: int, _frame: object) -> None:
-        try:
-            _signal.pidfd_send_signal(pidfd, number)
-        except ProcessLookupError:
-            return
-
-    for number in (1, 2, 3, 10, 12, 14, 15, 18, 28):
-        _signal.signal(number, forward)
 
 
 def _remove_group(group: Cgroup) -> None:

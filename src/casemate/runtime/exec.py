@@ -1,0 +1,90 @@
+"""One more program in a running container, confined by the same code as its first one."""
+
+from __future__ import annotations
+
+import os
+
+from casemate.kernel.const.sched import CLONE_NEWPID, CLONE_NEWUSER
+from casemate.runtime.compile import namespaces, terminal
+from casemate.runtime.compile.build import Build
+from casemate.runtime.compile.confine import Confinement, add_confinement, add_exec
+from casemate.runtime.ops import REPORT_CREATED
+from casemate.runtime.plan import LEAVE
+from casemate.runtime.running import Compiled, launch_compiled, set_keeper
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from casemate.runtime.plan import Plan
+    from casemate.runtime.request import ExecRequest
+    from casemate.runtime.running import Running
+
+
+def exec_process(request: ExecRequest, *, deadline_s: float = 60.0) -> Running:
+    """Run one more program in a container, confined by the same code as its first one. Raises: as `start_container`."""
+    return launch_compiled(_compile_exec(request), None, deadline_s)
+
+
+def plan_exec(request: ExecRequest) -> Plan:
+    """Return the plan of an additional program without starting it. Close it."""
+    return _compile_exec(request).build.plan
+
+
+def _compile_exec(request: ExecRequest) -> Compiled:
+    build = Build(title="casemate", spec=request.spec, process=request.process, stdio=request.stdio)
+    compiled = Compiled(build, terminal.Streams(), None)
+    done = False
+    try:
+        _add_exec(build, request, compiled.streams)
+        done = True
+    finally:
+        if not done:
+            compiled.close()
+    return compiled
+
+
+def _add_exec(build: Build, request: ExecRequest, streams: terminal.Streams) -> None:
+    """Compile joining the container's namespaces and the same confinement as at its start.
+
+    The child is born in the container's pid namespace, and without privilege in its user namespace, which gives the right to
+    join the other one; the parent stays outside of both. Everything else is joined by the child, in one step, after it has
+    entered the cgroup.
+    """
+    relayed = set_keeper(build, request.stdio, request.keeper, None)
+    target = build.plan.slot_of(request.pidfd, owned=False, label="container")
+    flags = namespaces.joined_flags(build, request.pid)
+    parent = flags & CLONE_NEWPID
+    if not build.privileged:
+        parent |= flags & CLONE_NEWUSER
+    if parent:
+        build.before("CHILD_NS", target, parent, meaning="join the container's pid namespace")
+    namespaces.add_maps(build, oom_score_adj=request.process.get("oomScoreAdj"))
+    namespaces.add_cgroup(build, request.cgroup)
+    build.inside("BARRIER")
+    if flags & ~parent:
+        build.inside("SETNS", target, flags & ~parent, meaning="join the container's namespaces")
+    denied = namespaces.setgroups_denied(request.pid)
+    if build.own_userns:
+        namespaces.become_root(build, request.pid, setgroups=not denied)
+    build.root = build.slot()
+    build.inside(
+        "OPENAT2",
+        build.root,
+        -1,
+        "/",
+        os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC,
+        0,
+        0,
+        meaning="open the container's root",
+    )
+    terminal.add_terminal(build, streams, console=False, relayed=relayed)
+    terminal.add_streams(build, streams, relayed=relayed)
+    how = Confinement(
+        seccomp_cache_dir=request.seccomp_cache_dir,
+        landlock=request.landlock,
+        keyring=request.id if request.keyring else None,
+        setgroups_denied=denied,
+    )
+    add_confinement(build, how)
+    if build.plan.keeper.mode == LEAVE:
+        build.inside("REPORT", REPORT_CREATED)
+    add_exec(build, how)

@@ -15,7 +15,7 @@ from casemate.runtime.cli.bundle import (
     undo,
 )
 from casemate.runtime.cli.main import warn
-from casemate.runtime.cli.stdio import add_environment, connect_console, direct_stdio, write_pid_file
+from casemate.runtime.cli.program.stdio import add_environment, connect_console, direct_stdio, write_pid_file
 from casemate.runtime.container import start_container
 from casemate.runtime.plan import LEAVE
 from casemate.runtime.request import KeeperOptions

@@ -6,10 +6,10 @@ from casemate.errors import Conflict, Invalid, NotFound
 from casemate.kernel.pidfd import open_same
 from casemate.oci.quick_json import loads
 from casemate.runtime.cli.args import FLAG, LIST, VALUE, parse
-from casemate.runtime.cli.following import follow
 from casemate.runtime.cli.main import warn
+from casemate.runtime.cli.program.following import follow
+from casemate.runtime.cli.program.stdio import add_environment, connect_to, direct_stdio, write_pid_file
 from casemate.runtime.cli.record import load_record, read_file
-from casemate.runtime.cli.stdio import add_environment, connect_to, direct_stdio, write_pid_file
 from casemate.runtime.exec import exec_process
 from casemate.runtime.plan import LEAVE
 from casemate.runtime.request import ExecRequest, KeeperOptions
@@ -114,7 +114,7 @@ def _start(
     with pidfd:
         stdio = direct_stdio(arguments, process, console)
         if stdio.tty and stdio.console_size is None and console is None:
-            from casemate.runtime.cli.tty import window_size
+            from casemate.runtime.cli.program.tty import window_size
 
             stdio.console_size = window_size(0)
         request = ExecRequest(

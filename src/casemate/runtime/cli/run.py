@@ -13,9 +13,9 @@ from casemate.runtime.cli.bundle import (
     request_for,
     undo,
 )
-from casemate.runtime.cli.following import follow
 from casemate.runtime.cli.main import warn
-from casemate.runtime.cli.stdio import add_environment, connect_to, direct_stdio, write_pid_file
+from casemate.runtime.cli.program.following import follow
+from casemate.runtime.cli.program.stdio import add_environment, connect_to, direct_stdio, write_pid_file
 from casemate.runtime.container import start_container
 
 TYPE_CHECKING = False
@@ -56,7 +56,7 @@ def _start(bundle: Bundle) -> Running:
     try:
         stdio = direct_stdio(bundle.arguments, bundle.spec["process"], console)
         if stdio.tty and stdio.console_size is None:
-            from casemate.runtime.cli.tty import window_size
+            from casemate.runtime.cli.program.tty import window_size
 
             stdio.console_size = window_size(0)
         add_environment(bundle.spec, bundle.spec["process"], bundle.rootfs)

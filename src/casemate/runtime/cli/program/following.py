@@ -15,7 +15,7 @@ def follow(running: Running) -> int:
     """Forward signals, relay the terminal if there is one, and return the exit code: 128 and the signal when killed."""
     with running:
         if running.stdin is not None and running.tty:
-            from casemate.runtime.cli.tty import relay
+            from casemate.runtime.cli.program.tty import relay
 
             relay(running)
         else:

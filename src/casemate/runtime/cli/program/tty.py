@@ -36,7 +36,7 @@ def relay(running: Running) -> None:
         return
     import _signal  # type: ignore[import-not-found]  # signal.py brings enum
 
-    from casemate.runtime.cli.following import forward_signals
+    from casemate.runtime.cli.program.following import forward_signals
 
     forward_signals(running)
     _signal.signal(_SIGWINCH, lambda _number, _frame: _copy_size(master))

@@ -10,6 +10,7 @@
  *   stream.c   output: log, index and rotation, by splice and tee
  *   attach.c   who started the container and who attached later: their copies of the output
  *   record.c   the exit record
+ *   listener.c a seccomp filter with an agent
  *   init.c     the tiny init of a container that asked for one
  *   userns.c   id maps
  *   sys.c      entry point and system calls
@@ -138,6 +139,9 @@ void viewers_drain(void);
 
 /* ---- init.c */
 int op_init(void);
+
+/* ---- listener.c */
+int op_seccomp_notify(const struct op *op);
 
 /* ---- record.c */
 void record_reserve(void);

@@ -296,6 +296,8 @@ int op_identity(const struct op *op)
 		return (int)sys(landlock_restrict_self, slot(arg[0]), arg[1]);
 	case OP_SECCOMP:
 		return seccomp_filter(op);
+	case OP_SECCOMP_NOTIFY:
+		return op_seccomp_notify(op);
 	case OP_LOOPBACK_UP:
 		return loopback_up();
 	case OP_CHDIR:

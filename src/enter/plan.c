@@ -119,6 +119,7 @@ static int special_rules(const struct plan *plan, const struct op *op, u32 progr
 	case OP_GROUPS:
 		return length % sizeof(u32) == 0;
 	case OP_SECCOMP:
+	case OP_SECCOMP_NOTIFY:
 		return length % 8 == 0 && length / 8 - 1 < 65535;
 	case OP_CHILD_NS:
 		return op->arg[1] && !(op->arg[1] & ~((u64)CLONE_NEWPID | CLONE_NEWUSER));

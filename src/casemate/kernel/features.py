@@ -12,6 +12,11 @@ import errno
 import os
 
 from casemate.kernel import capabilities, landlock
+from casemate.kernel.const.prctl import (
+    SECCOMP_FILTER_FLAG_NEW_LISTENER,
+    SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+    SECCOMP_SET_MODE_FILTER,
+)
 from casemate.kernel.libc import LONG, POINTER, KernelError, declare, last_errno
 from casemate.kernel.process import find_helper
 from casemate.kernel.procfs import capability_sets
@@ -187,6 +192,18 @@ def _landlock() -> Feature:
         f"ABI {version}" if version else "not built in, or not in the lsm= list of the kernel's command line"
     )
     return Feature("landlock", "file and network rules in depth", available=version > 0, detail=detail)
+
+
+def supports_seccomp_flags(flags: int) -> bool:
+    """Whether a filter could be loaded with one of SECCOMP_FILTER_FLAG_*; nothing is loaded.
+
+    The flag that goes with a listener only is asked for together with one.
+    Source: seccomp(2): the filter is read (EFAULT) after the flags were checked (EINVAL).
+    """
+    if flags & SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV:
+        flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER
+    found = declare("seccomp", LONG, LONG, POINTER)(SECCOMP_SET_MODE_FILTER, flags, None)
+    return found == -1 and last_errno() == errno.EFAULT
 
 
 def _seccomp_notify() -> Feature:

@@ -50,6 +50,8 @@ def start_container(request: ContainerRequest, *, deadline_s: float = 60.0) -> R
             request.hooks(pid)
         elif code == ASK_START_HOOKS and request.start_hooks is not None:
             request.start_hooks(pid)
+        elif compiled.build.agent is not None:
+            compiled.build.agent.answer(code, request, pid=pid, first=pid)
 
     return launch_compiled(compiled, answer, deadline_s)
 

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 def exec_process(request: ExecRequest, *, deadline_s: float = 60.0) -> Running:
     """Run one more program in a container, confined by the same code as its first one. Raises: as `start_container`."""
-    return launch_compiled(_compile_exec(request), None, deadline_s)
+    compiled = _compile_exec(request)
+
+    def answer(code: int, pid: int) -> None:
+        if compiled.build.agent is not None:
+            compiled.build.agent.answer(code, request, pid=pid, first=request.pid)
+
+    return launch_compiled(compiled, answer, deadline_s)
 
 
 def plan_exec(request: ExecRequest) -> Plan:

@@ -55,6 +55,7 @@ class Library:
         library.seccomp_arch_add.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
         library.seccomp_attr_set.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32]
         library.seccomp_syscall_resolve_name.argtypes = [ctypes.c_char_p]
+        library.seccomp_syscall_resolve_name_arch.argtypes = [ctypes.c_uint32, ctypes.c_char_p]
         library.seccomp_rule_add_array.argtypes = [
             ctypes.c_void_p,
             ctypes.c_uint32,
@@ -64,8 +65,11 @@ class Library:
         ]
         library.seccomp_export_bpf.argtypes = [ctypes.c_void_p, ctypes.c_int]
 
-    def new(self, default: int, architectures: Sequence[bytes]) -> int:
-        """Return a new filter for ``architectures``; the machine's own is always in it."""
+    def new(self, default: int, architectures: Sequence[bytes], *, optimize: bool = True) -> int:
+        """Return a new filter for ``architectures``; the machine's own is always in it.
+
+        ``optimize``: a filter that has rules; libseccomp up to 2.5.4 makes nonsense of a tree without any.
+        """
         context = self._c.seccomp_init(default)
         if not context:
             raise Invalid("compile seccomp profile", f"{default:#x}", "libseccomp refuses the default action")
@@ -74,7 +78,8 @@ class Library:
             if result not in (0, -errno.EEXIST):
                 raise Unsupported("compile seccomp profile", name.decode(), os.strerror(-result))
         # A tree instead of a list: a filter of 300 calls is decided in 9 comparisons. Older libraries refuse; so be it.
-        self._c.seccomp_attr_set(context, _ATTRIBUTE_OPTIMIZE, _BINARY_TREE)
+        if optimize:
+            self._c.seccomp_attr_set(context, _ATTRIBUTE_OPTIMIZE, _BINARY_TREE)
         return int(context)
 
     def release(self, context: int) -> None:
@@ -84,6 +89,12 @@ class Library:
     def number(self, name: str) -> int | None:
         """Return the native number of a call (negative: libseccomp's pseudo number), None when the name is unknown."""
         number = int(self._c.seccomp_syscall_resolve_name(name.encode()))
+        return None if number == _NOT_A_CALL else number
+
+    def number_in(self, architecture: bytes, name: str) -> int | None:
+        """Return the number of a call in another architecture, as ``number`` does."""
+        token = self._c.seccomp_arch_resolve_name(architecture)
+        number = int(self._c.seccomp_syscall_resolve_name_arch(token, name.encode()))
         return None if number == _NOT_A_CALL else number
 
     def add(
@@ -122,3 +133,14 @@ class Library:
                 "compile seccomp profile", f"{len(program) // 8} instructions", "the kernel takes 4096"
             )
         return program
+
+
+def library_file() -> str:
+    """Return path, size and modification time of the library that this process has loaded, on two lines; "" when none is."""
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            path = line[line.find("/") :].rstrip("\n") if "/" in line else ""
+            if "/libseccomp.so" in path:
+                about = os.stat(path)
+                return f"{path}\n{about.st_size} {about.st_mtime_ns}"
+    return ""

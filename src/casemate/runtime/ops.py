@@ -79,4 +79,5 @@ OPERATIONS: dict[str, tuple[int, str, str, str]] = {
     "BARRIER": (64, "", "", "I"),
     "CHILD_NS": (65, "fi", "ns types", "P"),
     "INIT": (66, "", "", "I"),
+    "SECCOMP_NOTIFY": (67, "biff", "filter flags agent state", "I"),
 }

@@ -184,6 +184,7 @@ class ExecRequest:
     """
 
     __slots__ = (
+        "bundle_dir",
         "cgroup",
         "id",
         "keeper",
@@ -211,7 +212,9 @@ class ExecRequest:
         seccomp_cache_dir: str | None = None,
         landlock: bool = False,
         keyring: bool = True,
+        bundle_dir: str = "/",
     ) -> None:
+        self.bundle_dir = bundle_dir
         self.id = id
         self.pid = pid
         self.pidfd = pidfd

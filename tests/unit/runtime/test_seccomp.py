@@ -133,6 +133,74 @@ def test_a_profile_that_refuses_by_eperm_still_answers_enosys_to_newer_calls() -
     assert answers(profile, [(600, ()), (PTRACE, (0,))]) == ["ENOSYS", "EPERM"]
 
 
+@pytest.mark.parametrize("action", ["SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP"])
+def test_a_profile_that_kills_answers_enosys_to_newer_calls_too(action: str) -> None:
+    names = ["read", "write", "exit_group", "brk", "futex", "munmap", "mmap", "faccessat2"]
+    profile = {"defaultAction": action, "syscalls": [{"names": names, "action": "SCMP_ACT_ALLOW"}]}
+    assert answers(profile, [(600, ())]) == ["ENOSYS"]
+
+
+def test_a_default_of_log_or_trace_leaves_newer_calls_to_the_kernel() -> None:
+    for action in ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG"):
+        profile = {"defaultAction": action, "syscalls": [{"names": ["ptrace"], "action": "SCMP_ACT_ERRNO"}]}
+        assert answers(profile, [(600, ()), (PTRACE, (0,))]) == ["ENOSYS", "EPERM"]
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "second", "refused"),
+    [
+        ("SCMP_CMP_NE", 5, 0, {4, 6, 1 << 32}),
+        ("SCMP_CMP_LT", 5, 0, {4}),
+        ("SCMP_CMP_LE", 5, 0, {4, 5}),
+        ("SCMP_CMP_EQ", 5, 0, {5}),
+        ("SCMP_CMP_GE", 5, 0, {5, 6, 1 << 32}),
+        ("SCMP_CMP_GT", 5, 0, {6, 1 << 32}),
+        ("SCMP_CMP_MASKED_EQ", 6, 4, {4, 5}),
+    ],
+)
+def test_every_comparison_compares_all_64_bits(
+    operator: str, value: int, second: int, refused: set[int]
+) -> None:
+    rule = {
+        "names": ["ptrace"],
+        "action": "SCMP_ACT_ERRNO",
+        "errnoRet": 71,
+        "args": [{"index": 2, "op": operator, "value": value, "valueTwo": second}],
+    }
+    values = [4, 5, 6, 1 << 32]
+    found = answers(
+        {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]},
+        [(PTRACE, (99, 0, value)) for value in values],
+    )
+    assert {value for value, answer in zip(values, found, strict=True) if answer == "EPROTO"} == refused
+
+
+def test_conditions_on_one_argument_are_alternatives_and_on_several_hold_together() -> None:
+    one = [{"index": 0, "op": "SCMP_CMP_EQ", "value": value} for value in (40, 41)]
+    both = [{"index": index, "op": "SCMP_CMP_EQ", "value": 50} for index in (0, 1)]
+    profile = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [
+            {"names": ["ptrace"], "action": "SCMP_ACT_ERRNO", "errnoRet": 71, "args": args}
+            for args in (one, both)
+        ],
+    }
+    calls = [(PTRACE, args) for args in ((40, 0), (41, 0), (42, 0), (50, 0), (50, 50), (0, 50))]
+    refused = [answer == "EPROTO" for answer in answers(profile, calls)]
+    assert refused == [True, True, False, False, True, False]
+
+
+def test_names_that_nobody_knows_are_left_out_with_a_note() -> None:
+    profile = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["time_travel", "ptrace"], "action": "SCMP_ACT_ERRNO"}],
+    }
+    (note,) = compile_profile(profile, cache_dir=None).notes
+    assert "time_travel" in note
+    assert "ptrace" not in note
+    assert compile_profile(default_seccomp(), cache_dir=None).notes == []
+
+
 def test_a_rule_has_its_own_errno() -> None:
     profile = {
         "defaultAction": "SCMP_ACT_ALLOW",
@@ -146,7 +214,31 @@ def test_a_rule_has_its_own_errno() -> None:
     [
         ({"defaultAction": "SCMP_ACT_NOTHING"}, Invalid),
         ({"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_NEW"]}, Unsupported),
-        ({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/x"}, Unsupported),
+        ({"defaultAction": "SCMP_ACT_NOTIFY"}, Invalid),
+        ({"defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "relative"}, Invalid),
+        ({"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}, Invalid),
+        ({"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1}, Invalid),
+        ({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_VAX"]}, Invalid),
+        ({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": {"names": []}}, Invalid),
+        ({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": ["read"]}, Invalid),
+        ({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"action": "SCMP_ACT_KILL"}]}, Invalid),
+        (
+            {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [1], "action": "SCMP_ACT_KILL"}]},
+            Invalid,
+        ),
+        (
+            {
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [
+                    {
+                        "names": ["read"],
+                        "action": "SCMP_ACT_KILL",
+                        "args": [{"index": 0, "op": "SCMP_CMP_EQ", "value": "1"}],
+                    }
+                ],
+            },
+            Invalid,
+        ),
         ({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1 << 20}, Invalid),
         (
             {
@@ -168,12 +260,9 @@ def test_malformed_profiles_are_refused_by_name(profile: dict, kind: type[Except
         compile_profile(profile, cache_dir=None)
 
 
-def test_a_damaged_cache_is_compiled_again(tmp_path) -> None:  # noqa: ANN001 - pytest's own
-    profile = default_seccomp()
-    first = compile_profile(profile, cache_dir=str(tmp_path)).program
-    (cached,) = tmp_path.iterdir()
-    cached.write_bytes(b"\x06\0\0\0\0\0\xff\x7f" * 4)
-    assert compile_profile(profile, cache_dir=str(tmp_path)).program == first
+def test_a_listener_that_no_rule_uses_is_ignored() -> None:
+    found = compile_profile({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/nowhere"}, cache_dir=None)
+    assert not found.notifies
 
 
 def test_root_has_eight_capabilities_and_everybody_else_none() -> None:

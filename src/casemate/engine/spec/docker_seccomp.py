@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _ARCHITECTURES = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
 _GO_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
+_PROFILE_KEYS = ("defaultAction", "defaultErrnoRet", "flags", "listenerPath", "listenerMetadata")
 _RULE_KEYS = ("names", "action", "errnoRet", "args")
 
 
@@ -21,9 +22,7 @@ def to_oci(profile: dict[str, Any], capabilities: Collection[str]) -> dict[str, 
     Source: moby, profiles/seccomp (Profile, Filter).
     """
     machine = os.uname().machine
-    found: dict[str, Any] = {
-        key: profile[key] for key in ("defaultAction", "defaultErrnoRet", "flags") if key in profile
-    }
+    found: dict[str, Any] = {key: profile[key] for key in _PROFILE_KEYS if key in profile}
     native = _ARCHITECTURES.get(machine, "")
     found["architectures"] = profile.get("architectures") or [
         name

@@ -127,6 +127,7 @@ def _start(
             stdio=stdio,
             keeper=KeeperOptions(mode=LEAVE) if arguments.flag("detach") else None,
             seccomp_cache_dir=f"{settings.root}/.seccomp",
+            bundle_dir=record.bundle,
         )
         try:
             return exec_process(request)

@@ -17,9 +17,11 @@ def features(settings: Settings, words: list[str]) -> int:
     del settings, words
     from casemate import __version__
     from casemate.kernel import capabilities
+    from casemate.kernel.features import supports_seccomp_flags
     from casemate.kernel.namespaces import FLAGS
-    from casemate.runtime import seccomp
+    from casemate.runtime import seccomp_compile
     from casemate.runtime.compile import mount_options
+    from casemate.runtime.seccomp import FLAGS as FILTER_FLAGS
 
     document = {
         "ociVersionMin": "1.0.0",
@@ -32,11 +34,13 @@ def features(settings: Settings, words: list[str]) -> int:
             "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": False},
             "seccomp": {
                 "enabled": True,
-                "actions": seccomp.known_actions(),
-                "operators": seccomp.known_comparisons(),
-                "archs": seccomp.known_architectures(),
-                "knownFlags": seccomp.known_flags(),
-                "supportedFlags": seccomp.known_flags(),
+                "actions": sorted(seccomp_compile.ACTIONS),
+                "operators": sorted(seccomp_compile.COMPARISONS),
+                "archs": seccomp_compile.known_architectures(),
+                "knownFlags": sorted(FILTER_FLAGS),
+                "supportedFlags": sorted(
+                    name for name, bit in FILTER_FLAGS.items() if supports_seccomp_flags(bit)
+                ),
             },
             "apparmor": {"enabled": os.path.isdir("/sys/kernel/security/apparmor")},
             "selinux": {"enabled": os.path.isdir("/sys/fs/selinux")},

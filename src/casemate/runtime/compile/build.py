@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from casemate.kernel.userns import IdMap
+    from casemate.runtime.compile.listener import Agent
     from casemate.runtime.request import Stdio
 
 O_PATH_CLOEXEC = os.O_PATH | os.O_CLOEXEC
@@ -24,10 +25,12 @@ class Build:
 
     ``namespaces`` maps each kind of the spec to the path of an existing one, or "" for a new one. ``own_userns`` says that the
     child is in another user namespace than we are; ``privileged`` that the parent may mount before the child exists. ``root``,
-    ``proc`` and ``dev`` are slots of the container's root, a fresh procfs of ours, and a fresh /dev (-1 until made).
+    ``proc`` and ``dev`` are slots of the container's root, a fresh procfs of ours, and a fresh /dev (-1 until made). ``agent`` is
+    whoever is asked for verdicts by the seccomp filter.
     """
 
     __slots__ = (
+        "agent",
         "dev",
         "id_map",
         "last",
@@ -63,6 +66,7 @@ class Build:
         self.null = -1
         self.notes: list[str] = []
         self.last: list[tuple[str, tuple[Any, ...], str]] = []
+        self.agent: Agent | None = None
 
     @property
     def linux(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from casemate.runtime.compile.build import Build
+    from casemate.runtime.seccomp import Filter
 
 _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_SET_NO_NEW_PRIVS = 4, 8, 38
 _CAP_SYS_RESOURCE = 24
@@ -51,10 +52,11 @@ _RLIMITS = {
 class Confinement:
     """Where confinement comes from besides the spec: the seccomp cache, Landlock, the keyring's name, setgroups.
 
-    ``init``: the first process stays an init of ours and the program is its child.
+    ``init``: the first process stays an init of ours and the program is its child. ``filter`` is the compiled seccomp profile,
+    made when confinement is added.
     """
 
-    __slots__ = ("init", "keyring", "landlock", "seccomp_cache_dir", "setgroups_denied")
+    __slots__ = ("filter", "init", "keyring", "landlock", "seccomp_cache_dir", "setgroups_denied")
 
     def __init__(
         self,
@@ -65,6 +67,7 @@ class Confinement:
         setgroups_denied: bool | None = None,
         init: bool = False,
     ) -> None:
+        self.filter: Filter | None = None
         self.init = init
         self.seccomp_cache_dir = seccomp_cache_dir
         self.landlock = landlock
@@ -77,6 +80,7 @@ def add_confinement(build: Build, how: Confinement) -> None:
     process = build.process
     no_new_privs = bool(process.get("noNewPrivileges"))
     _add_security_module(build)
+    _compile_seccomp(build, how)
     # Before the limits: what is opened here must not fail because the program may open few files.
     ruleset = _make_landlock(build, can_apply=no_new_privs) if how.landlock else -1
     for item in process.get("rlimits") or ():
@@ -259,14 +263,31 @@ def _ceiling(build: Build) -> int:
     return masks[0] & masks[1]
 
 
-def _add_seccomp(build: Build, how: Confinement) -> None:
+def _compile_seccomp(build: Build, how: Confinement) -> None:
+    """Compile the profile; when an agent gives verdicts, call it, and let Python tell it the pid while the child waits."""
     profile = build.linux.get("seccomp")
     if not profile:
         return
     from casemate.runtime.seccomp import compile_profile
 
-    compiled = compile_profile(profile, cache_dir=how.seccomp_cache_dir)
-    build.inside("SECCOMP", compiled.program, compiled.flags, meaning="load the seccomp filter")
+    how.filter = compile_profile(profile, cache_dir=how.seccomp_cache_dir)
+    build.notes += how.filter.notes
+    if how.filter.notifies:
+        from casemate.runtime.compile.listener import ASK_LISTENER, Agent
+
+        build.agent = Agent(build, profile)
+        build.inside("ASK", ASK_LISTENER, meaning="write down the state for the seccomp agent")
+
+
+def _add_seccomp(build: Build, how: Confinement) -> None:
+    if how.filter is None:
+        return
+    program, flags = how.filter.program, how.filter.flags
+    if build.agent is None:
+        build.inside("SECCOMP", program, flags, meaning="load the seccomp filter")
+    else:
+        meaning = "load the seccomp filter and hand its listener to the agent"
+        build.inside("SECCOMP_NOTIFY", program, flags, *build.agent.slots, meaning=meaning)
 
 
 def _make_landlock(build: Build, *, can_apply: bool) -> int:

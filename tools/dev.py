@@ -140,7 +140,8 @@ def ensure_environment() -> None:
 START = """#!{python} -IS
 import sys
 
-sys.path += {paths!r}
+sys.path.insert(0, {source!r})
+sys.path.append({packages!r})
 from casemate.quickstart import {function}
 
 sys.exit({function}())
@@ -154,12 +155,15 @@ def write_start_scripts() -> None:
     A path that the kernel would not take in a first line keeps pip's script, which works everywhere.
     """
     library = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    paths = [os.path.join(ROOT, "src"), os.path.join(VENV, "lib", library, "site-packages")]
+    places = {
+        "source": os.path.join(ROOT, "src"),
+        "packages": os.path.join(VENV, "lib", library, "site-packages"),
+    }
     if " " in PYTHON or len(PYTHON) > SHEBANG_BYTES:
         return
     for name in ("casemate", "casemate-oci"):
         path = os.path.join(VENV, "bin", name)
-        text = START.format(python=PYTHON, paths=paths, function=name.replace("-", "_"))
+        text = START.format(python=PYTHON, **places, function=name.replace("-", "_"))
         with open(path, encoding="utf-8") as file:
             if file.read() == text:
                 continue

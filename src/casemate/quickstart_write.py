@@ -7,6 +7,7 @@ import ast
 import marshal
 import os
 import sys
+from _imp import extension_suffixes
 
 from casemate.quickstart import HEADER_BYTES, MAGIC, PACKAGE, PATH, Bundle, interpreter_stamp
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 OPTIMIZE = 2
 """Without docstrings, which nothing on the quick path reads and which are a third of the bytes."""
+EXTENSION_SUFFIXES = tuple(extension_suffixes())
 LIBRARY = os.path.dirname(os.__file__) + "/"
 """The standard library's own modules in Python are kept too; nobody else's are."""
 
@@ -28,7 +30,7 @@ def renew(bundle: Bundle) -> None:
     code = []
     offset = 0
     for name, file in sorted({**_known(bundle), **_imported()}.items()):
-        made = _compiled(file)
+        made = _place(file) if file.endswith(EXTENSION_SUFFIXES) else _compiled(file)
         if made is None:
             continue
         mtime_ns, size, data = made
@@ -54,9 +56,18 @@ def _imported() -> dict[str, str]:
         file = getattr(getattr(module, "__spec__", None), "origin", None) or ""
         ours = name.startswith("casemate.") and file.startswith(PACKAGE + "/")
         theirs = file.startswith(LIBRARY) and "/site-packages/" not in file and "/dist-packages/" not in file
-        if file.endswith(".py") and (ours or theirs):
+        if (ours and file.endswith(".py")) or (theirs and file.endswith((".py", *EXTENSION_SUFFIXES))):
             files[name] = file
     return files
+
+
+def _place(path: str) -> tuple[int, int, bytes] | None:
+    """(mtime, size, no code) of an extension module; None when there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, b""
 
 
 def _compiled(path: str) -> tuple[int, int, bytes] | None:

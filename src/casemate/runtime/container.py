@@ -80,7 +80,7 @@ def _compile_container(request: ContainerRequest) -> Compiled:
 
 def _add_container(build: Build, request: ContainerRequest, compiled: Compiled) -> None:
     """Compile the whole start, in the order in which it happens."""
-    validate.check(request.spec)
+    validate.refuse(request.spec)
     relayed = set_keeper(build, request.stdio, request.keeper, request.cgroup)
     namespaces.add_namespaces(build, id_map=request.id_map)
     build.maps_volumes = request.rootfs.kind == "overlay" and build.id_map is not None and build.privileged

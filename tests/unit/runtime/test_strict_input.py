@@ -89,8 +89,9 @@ def test_sysctls_are_the_containers_own_and_harmless_text(
     ],
 )
 def test_what_cannot_be_done_is_refused_by_name(spec: dict, kind: type[CasemateError]) -> None:
+    whole = {"root": {"path": "rootfs"}, "process": {"args": ["sh"], "cwd": "/"}, **spec}
     with pytest.raises(kind):
-        validate.check(spec)
+        validate.check(whole)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ import os
 from casemate.cgroups.manager import open_manager
 from casemate.core.snapshots import RootFs
 from casemate.errors import Invalid, NotFound
-from casemate.oci.quick_json import loads
 from casemate.runtime.cli.args import FLAG, VALUE
 from casemate.runtime.cli.record import check_id, create_record, read_file, write_file
+from casemate.runtime.compile import validate
 from casemate.runtime.request import ContainerRequest
+from casemate.runtime.schema.document import read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,10 +59,11 @@ class Bundle:
         self.settings = settings
         self.arguments = arguments
         self.raw = raw
-        self.spec: dict[str, Any] = loads(raw, what=f"{directory}/config.json")
+        self.spec: dict[str, Any] = read(raw, what=f"{directory}/config.json")
+        validate.check(self.spec)
         self.directory = directory
         self.id = container_id
-        self.rootfs = _rootfs_path(self.spec, directory)
+        self.rootfs = os.path.realpath(os.path.join(directory, self.spec["root"]["path"]))
         self.cgroup: Cgroup | None = None
         self.notes: list[str] = []
         self.record: Record
@@ -91,22 +93,8 @@ def open_bundle(settings: Settings, arguments: Arguments) -> Bundle:
     )
 
 
-def _rootfs_path(spec: Any, directory: str) -> str:
-    if not isinstance(spec, dict):
-        raise Invalid("read config.json", "", "it is not an object")
-    path = (spec.get("root") or {}).get("path")
-    if not isinstance(path, str) or not path or "\0" in path:
-        raise Invalid("read config.json", "root.path", "it is missing")
-    return os.path.realpath(os.path.join(directory, path))
-
-
 def prepare(bundle: Bundle) -> None:
     """Claim the id, then make the control group with its limits: in that order, so that `delete` knows what to undo."""
-    from casemate.runtime.compile import validate
-
-    validate.check(bundle.spec)
-    if not bundle.spec.get("process"):
-        raise Invalid("read config.json", "process", "it is missing")
     path = bundle.linux.get("cgroupsPath") or _default_group(bundle)
     data = {
         "ociVersion": bundle.spec["ociVersion"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from casemate.errors import Conflict, Invalid, NotFound
 from casemate.kernel.pidfd import open_same
-from casemate.oci.quick_json import loads
 from casemate.runtime.cli.args import FLAG, LIST, VALUE, parse
 from casemate.runtime.cli.main import warn
 from casemate.runtime.cli.program.following import follow
@@ -139,10 +138,13 @@ def _start(
 def _process(arguments: Arguments, spec: dict[str, Any]) -> dict[str, Any]:
     """Return the program: that of --process, or the container's own with what the options change."""
     path = arguments.value("process")
+    process: dict[str, Any]
     if path:
-        process = loads(read_file(path), what=path)
-        if not isinstance(process, dict):
-            raise Invalid("read --process", path, "it is not an object")
+        from casemate.runtime.schema.check import check_process
+        from casemate.runtime.schema.document import read
+
+        process = read(read_file(path), what=path)
+        check_process(process, what=path)
     else:
         if len(arguments.operands) < 2:  # noqa: PLR2004 - id and program
             raise Invalid("read command line", "", "a program is expected")

@@ -65,7 +65,9 @@ class Record:
 
     def spec(self) -> dict[str, Any]:
         """The config.json that the container was made from."""
-        found: dict[str, Any] = loads(read_file(f"{self.directory}/config.json"), what="config.json")
+        from casemate.runtime.schema.document import read
+
+        found: dict[str, Any] = read(read_file(f"{self.directory}/config.json"), what="config.json")
         return found
 
     def set_child(self, pid: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from casemate.errors import Conflict, Invalid, Unsupported
-from casemate.oci.quick_json import dumps, loads
+from casemate.oci.quick_json import dumps
 from casemate.runtime.cli.args import FLAG, VALUE, parse
 from casemate.runtime.cli.main import warn
 from casemate.runtime.cli.record import load_record, read_file
@@ -93,9 +93,11 @@ def update(settings: Settings, words: list[str]) -> int:
     resources: dict[str, Any] = {}
     path = arguments.value("resources")
     if path:
-        resources = loads(
-            sys.stdin.buffer.read(1 << 20) if path == "-" else read_file(path), what="resources"
-        )
+        from casemate.runtime.schema.check import check_resources
+        from casemate.runtime.schema.document import read
+
+        resources = read(sys.stdin.buffer.read(1 << 20) if path == "-" else read_file(path), what=path)
+        check_resources(resources, what=path)
     for option, (name, key) in _LIMITS.items():
         text = arguments.value(option)
         if text:

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from casemate.errors import Invalid, Unsupported
+from casemate.errors import Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_OTHER_SYSTEMS = ("windows", "solaris", "vm", "zos")
+_OTHER_SYSTEMS = ("windows", "solaris", "vm", "zos", "freebsd")
 _NOT_DONE = (
     ("intelRdt", "resctrl is not managed"),
     ("personality", "execution domains are not changed"),
 )
 
 
-def check(spec: dict[str, Any]) -> None:
-    """Raise Invalid for a spec that is not one, Unsupported for a request that cannot be met."""
-    if not isinstance(spec, dict) or not isinstance(spec.get("ociVersion"), str):
-        raise Invalid("read config.json", "ociVersion", "it is missing")
-    if not spec["ociVersion"].startswith("1."):
-        raise Unsupported("read config.json", f"ociVersion {spec['ociVersion']}", "only 1.x is known")
-    for name in _OTHER_SYSTEMS:
-        if spec.get(name):
-            raise Unsupported("read config.json", name, "this is a runtime for Linux containers")
-    _check_types(spec)
+def check(spec: Any) -> None:
+    """Return for a config.json that is well formed and can be met. Raises: Invalid with all its faults, Unsupported."""
+    from casemate.runtime.schema.check import check_config
+
+    if isinstance(spec, dict):
+        _refuse_strangers(spec)
+    check_config(spec)
+    refuse(spec)
+
+
+def refuse(spec: dict[str, Any]) -> None:
+    """Raise Unsupported for a request of a well-formed spec that cannot be met."""
+    _refuse_strangers(spec)
     linux = spec.get("linux") or {}
     for name, why in _NOT_DONE:
         if linux.get(name):
@@ -42,29 +45,11 @@ def check(spec: dict[str, Any]) -> None:
             raise Unsupported("prepare container", f"process.{name}", "it is not applied")
 
 
-def _check_types(spec: dict[str, Any]) -> None:
-    shapes: tuple[tuple[dict[str, Any], str, type], ...] = (
-        (spec, "process", dict),
-        (spec, "root", dict),
-        (spec, "mounts", list),
-        (spec, "hooks", dict),
-        (spec, "annotations", dict),
-        (spec, "linux", dict),
-    )
-    for holder, name, kind in shapes:
-        if holder.get(name) is not None and not isinstance(holder[name], kind):
-            raise Invalid("read config.json", name, f"it is not a {'list' if kind is list else 'object'}")
-    linux = spec.get("linux") or {}
-    for name, kind in (
-        ("namespaces", list),
-        ("maskedPaths", list),
-        ("readonlyPaths", list),
-        ("devices", list),
-        ("sysctl", dict),
-        ("seccomp", dict),
-        ("resources", dict),
-    ):
-        if linux.get(name) is not None and not isinstance(linux[name], kind):
-            raise Invalid(
-                "read config.json", f"linux.{name}", f"it is not a {'list' if kind is list else 'object'}"
-            )
+def _refuse_strangers(spec: dict[str, Any]) -> None:
+    """Raise Unsupported for another major version of the specification, or another system's container."""
+    version = spec.get("ociVersion")
+    if isinstance(version, str) and version[:1].isdigit() and not version.startswith("1."):
+        raise Unsupported("read config.json", f"ociVersion {version}", "only 1.x is known")
+    for name in _OTHER_SYSTEMS:
+        if spec.get(name):
+            raise Unsupported("read config.json", name, "this is a runtime for Linux containers")

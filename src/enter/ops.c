@@ -143,6 +143,8 @@ int run_op(const struct op *op)
 		return op_map_ids(op);
 	case OP_USERNS:
 		return op_userns(op);
+	case OP_HOOK:
+		return op_hook(op);
 	default: {
 		int error = op_files(op);
 

@@ -57,16 +57,24 @@ static int is_component(const struct plan *plan, u64 arg)
 	return 1;
 }
 
+static u32 count_strings(const struct plan *plan, u64 arg)
+{
+	const char *text = pool_at(plan, arg);
+	u32 count = 0;
+
+	for (u32 i = 0; i < pool_length(arg); i++)
+		count += !text[i];
+	return count;
+}
+
 static int is_vector(const struct plan *plan, u64 arg)
 {
-	u32 length = pool_length(arg), count = 0;
+	u32 length = pool_length(arg);
 	const char *text = pool_at(plan, arg);
 
 	if (!in_pool(plan, arg) || (length && text[length - 1]))
 		return 0;
-	for (u32 i = 0; i < length; i++)
-		count += !text[i];
-	return count <= VECTOR_MAX;
+	return count_strings(plan, arg) <= VECTOR_MAX;
 }
 
 /* Check one argument against its kind, and move the set of filled slots along. 0 or the failed check. */
@@ -130,6 +138,12 @@ static int special_rules(const struct plan *plan, const struct op *op, u32 progr
 		return 1;
 	case OP_FIND_EXEC:
 		return length > 1;
+	case OP_HOOK: { /* a path and an argv[0] */
+		u32 filter = pool_length(op->arg[5]);
+
+		return count_strings(plan, op->arg[0]) > 1 && op->arg[4] <= 0xffffffff &&
+		       (!op->arg[5] || (filter % 8 == 0 && filter / 8 - 1 < 65535));
+	}
 	case OP_EXEC: /* is the end, and has an argv[0] */
 		return index == head->program[program].count - 1 && length > 1;
 	default:

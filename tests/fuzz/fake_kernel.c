@@ -126,8 +126,9 @@ long sys6(long number, long a, long b, long c, long d, long e, long f)
 	case __NR_fstatfs:
 		scribble(b, 120);
 		return 0;
-	case __NR_clone: /* only the side that goes on: the other one never returns */
-		return 0;
+	case __NR_clone: /* of an init only the side that goes on: the other one never returns */
+		return self.plan.ops[self.plan.head->program[INSIDE].first + self.progress->op].code == OP_HOOK && chance(2)
+			       ? 4444 : 0;
 	case __NR_socketpair:
 		scribble(d, 8);
 		return 0;

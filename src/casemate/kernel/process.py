@@ -65,13 +65,14 @@ def spawn(
     *,
     env: Mapping[str, str] | None = None,
     fds: Mapping[int, int] | None = None,
+    session: bool = False,
 ) -> int:
     """The pid of a new child that runs ``program``: no fork, no handlers, safe beside threads.
 
     ``program`` is an absolute path (or /proc/self/fd/N). ``fds`` says which descriptor of ours becomes which
     number in the child; 0, 1 and 2 are inherited unless named, all others are closed, also those that our own
     caller left open in us. Signals are unblocked and have their default action. The child keeps the caller's
-    working directory. Without ``env`` it is constant.
+    working directory. Without ``env`` it is constant. ``session``: it leads a session and process group of its own.
     Raises: OSError with the program's name.
     """
     actions: list[tuple[int, int, int] | tuple[int, int]] = []
@@ -87,6 +88,7 @@ def spawn(
             list(argv),
             dict(HELPER_ENVIRONMENT if env is None else env),
             file_actions=actions,
+            setsid=session,
             setsigmask=(),
             setsigdef=[n for n in range(_FIRST_RESETTABLE, _AFTER_SIGNALS) if n not in _KEPT_DISPOSITIONS],
         )

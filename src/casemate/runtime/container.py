@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from casemate.errors import Internal
 from casemate.kernel.fd import Fd
 from casemate.runtime.compile import devices, masks, mounts, namespaces, rootfs, terminal, validate
 from casemate.runtime.compile.build import Build
@@ -23,21 +24,18 @@ if TYPE_CHECKING:
     from casemate.runtime.running import Running
 
 ASK_HOOKS = 2
-ASK_START_HOOKS = 3
 _DIRECTORY = 1
 
 
 def plan_container(request: ContainerRequest) -> Plan:
     """Return the plan of a container without starting it. Close it."""
     compiled = _compile_container(request)
-    for fd in (compiled.streams.stdin_writer, compiled.streams.master_socket, compiled.gate):
-        if fd is not None:
-            fd.close()
+    compiled.close_ours()
     return compiled.build.plan
 
 
 def start_container(request: ContainerRequest, *, deadline_s: float = 60.0) -> Running:
-    """Start the container; return when its program runs (with a gate: when it waits there).
+    """Start the container; return when its program runs (with a gate: when it waits there). Hooks have times of their own.
 
     Raises: Unsupported or Invalid before anything is made; afterwards the error of the failed operation, with everything undone.
     """
@@ -48,12 +46,10 @@ def start_container(request: ContainerRequest, *, deadline_s: float = 60.0) -> R
             _map_ids(pid, compiled.build.id_map)
         elif code == ASK_HOOKS and request.hooks is not None:
             request.hooks(pid)
-        elif code == ASK_START_HOOKS and request.start_hooks is not None:
-            request.start_hooks(pid)
         elif compiled.build.agent is not None:
             compiled.build.agent.answer(code, request, pid=pid, first=pid)
 
-    return launch_compiled(compiled, answer, deadline_s)
+    return launch_compiled(compiled, answer, None if request.spec.get("hooks") else deadline_s)
 
 
 def _map_ids(pid: int, id_map: IdMap | None) -> None:
@@ -104,6 +100,9 @@ def _add_container(build: Build, request: ContainerRequest, compiled: Compiled) 
         mounts.add_cgroup_mounts(build, late, cgroup=request.cgroup)
     if request.hooks is not None:
         build.inside("ASK", ASK_HOOKS, meaning="run the hooks")
+    hooks = build.spec.get("hooks") or {}
+    if hooks.get("createContainer"):
+        _add_hooks(build, request, compiled, "createContainer")
     rootfs.add_pivot(build, read_only=bool((request.spec.get("root") or {}).get("readonly")))
     build.flush_late()
     namespaces.add_joins(build)
@@ -116,6 +115,8 @@ def _add_container(build: Build, request: ContainerRequest, compiled: Compiled) 
     )
     add_confinement(build, how)
     _add_gate(build, request, compiled)
+    if hooks.get("startContainer"):
+        _add_hooks(build, request, compiled, "startContainer", filtered=_late_filter(build, how))
     add_exec(build, how)
 
 
@@ -123,8 +124,6 @@ def _add_gate(build: Build, request: ContainerRequest, compiled: Compiled) -> No
     """Report that the container is made, and wait for the word to execute the program, if there is a gate."""
     gate = request.gate_fd
     build.inside("BARRIER")
-    if request.start_hooks is not None:
-        build.inside("ASK", ASK_START_HOOKS, meaning="run the startContainer hooks")
     if gate is None and request.hold:
         reader, writer = os.pipe2(os.O_CLOEXEC)
         compiled.gate = Fd(writer)
@@ -137,3 +136,26 @@ def _add_gate(build: Build, request: ContainerRequest, compiled: Compiled) -> No
         build.inside("REPORT", REPORT_CREATED)
     if slot >= 0:
         build.inside("WAIT", slot, meaning="wait for start")
+
+
+def _late_filter(build: Build, how: Confinement) -> bytes | None:
+    """Return the seccomp filter that only exec would bring; without no_new_privs it is loaded before, and inherited."""
+    return how.filter.program if build.process.get("noNewPrivileges") and how.filter is not None else None
+
+
+def _add_hooks(
+    build: Build, request: ContainerRequest, compiled: Compiled, stage: str, *, filtered: bytes | None = None
+) -> None:
+    """Compile hooks of one stage; they report to a pipe of ours, or to whoever opens the gate."""
+    from casemate.runtime.compile.hooks import add_gated_hooks, add_hooks
+
+    if request.hook_state is None:
+        raise Internal("start the container", f"{stage} hooks", "their state was not given")
+    if stage == "startContainer" and request.hook_report_fd is not None:
+        add_gated_hooks(build, request.hook_state, request.hook_report_fd, filtered)
+        return
+    if compiled.hooks is None:
+        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        compiled.hooks = Fd(reader)
+        build.hook_report = build.plan.slot_of(writer, owned=True, label="hook report")
+    add_hooks(build, stage, request.hook_state, report=build.hook_report, filtered=filtered)

@@ -111,14 +111,14 @@ class Launched:
         self.close()
 
 
-def launch(plan: Plan, *, on_ask: OnAsk | None = None, deadline_s: float = 60.0) -> Launched:
+def launch(plan: Plan, *, on_ask: OnAsk | None = None, deadline_s: float | None = 60.0) -> Launched:
     """Execute ``plan`` until the program runs (mode LEAVE: until REPORT 1), or leave nothing behind.
 
     ``on_ask(code, pid)`` is called for each ASK, ``pid`` being 0 before the child exists; when it raises,
     everything is undone and the exception goes on. The plan's descriptors stay the caller's: call
     ``plan.close()``.
     Raises: ProgramNotFound (exit 127), NotExecutable (126), or the category of the failed operation's errno,
-    with its meaning; TimedOut after ``deadline_s`` seconds without the program running.
+    with its meaning; TimedOut after ``deadline_s`` seconds (None: never) without the program running.
     """
     ours, theirs = socketpair_seqpacket()
     with theirs:
@@ -126,7 +126,7 @@ def launch(plan: Plan, *, on_ask: OnAsk | None = None, deadline_s: float = 60.0)
     done = False
     try:
         _send_plan(ours, plan)
-        _follow(launched, plan, on_ask, time.monotonic() + deadline_s)
+        _follow(launched, plan, on_ask, None if deadline_s is None else time.monotonic() + deadline_s)
         done = True
     finally:
         if not done:
@@ -156,7 +156,7 @@ def _tell(control: Fd, data: bytes, fds: Sequence[int] = ()) -> None:
             raise
 
 
-def _follow(launched: Launched, plan: Plan, on_ask: OnAsk | None, deadline: float) -> None:
+def _follow(launched: Launched, plan: Plan, on_ask: OnAsk | None, deadline: float | None) -> None:
     """Receive messages until the program runs."""
     while True:
         message = _receive(launched._control, deadline, "start the container")  # noqa: SLF001 - same module

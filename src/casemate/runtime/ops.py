@@ -80,4 +80,5 @@ OPERATIONS: dict[str, tuple[int, str, str, str]] = {
     "CHILD_NS": (65, "fi", "ns types", "P"),
     "INIT": (66, "", "", "I"),
     "SECCOMP_NOTIFY": (67, "biff", "filter flags agent state", "I"),
+    "HOOK": (68, "vvbgic", "argv env state report timeout_ms filter", "I"),
 }

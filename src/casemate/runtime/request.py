@@ -115,7 +115,8 @@ class ContainerRequest:
     ``spec`` is the OCI config.json; ``rootfs`` what becomes its ``/``; relative paths of the spec count from ``bundle_dir``.
     ``id_map`` maps the new user namespace (None: the spec's own mappings, or none). ``gate_fd``: the program waits for one byte
     from it before it is executed; ``hold`` makes such a gate, opened by ``Running.release``. ``hooks`` is called with the pid
-    while the child waits before pivot_root, ``start_hooks`` when it waits inside, ready to be executed.
+    while the child waits before pivot_root. ``hook_state``: the state object (without pid and status) for hooks that run in the
+    container's namespaces; those of startContainer report to ``hook_report_fd`` when they run behind a gate.
     ``keeper`` None: the parent stays only as long as this process does.
     ``init``: the first process is an init of ours that reaps and passes signals on to the program.
     """
@@ -125,6 +126,8 @@ class ContainerRequest:
         "cgroup",
         "gate_fd",
         "hold",
+        "hook_report_fd",
+        "hook_state",
         "hooks",
         "id",
         "id_map",
@@ -135,7 +138,6 @@ class ContainerRequest:
         "rootfs",
         "seccomp_cache_dir",
         "spec",
-        "start_hooks",
         "stdio",
     )
 
@@ -155,7 +157,8 @@ class ContainerRequest:
         hold: bool = False,
         gate_fd: int | None = None,
         hooks: Any = None,
-        start_hooks: Any = None,
+        hook_state: dict[str, Any] | None = None,
+        hook_report_fd: int | None = None,
         keyring: bool = True,
         init: bool = False,
     ) -> None:
@@ -173,7 +176,8 @@ class ContainerRequest:
         self.hold = hold
         self.gate_fd = gate_fd
         self.hooks = hooks
-        self.start_hooks = start_hooks
+        self.hook_state = hook_state
+        self.hook_report_fd = hook_report_fd
         self.keyring = keyring
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from casemate.errors import Internal
+from casemate.errors import CasemateError, Internal
 from casemate.kernel.socket_fds import recv_fds
 from casemate.runtime.launch import launch
 from casemate.runtime.plan import LEAVE, WAIT, Keeper
@@ -87,26 +87,31 @@ class Running:
 class Compiled:
     """A plan with what stays on our side of it."""
 
-    __slots__ = ("build", "gate", "streams")
+    __slots__ = ("build", "gate", "hooks", "streams")
 
     def __init__(self, build: Build, streams: Streams, gate: Fd | None) -> None:
         self.build = build
         self.streams = streams
         self.gate = gate
+        self.hooks: Fd | None = None  # where hooks that run inside report failures
 
     def close(self) -> None:
         """Close everything: nothing was started."""
         self.build.plan.close()
-        for fd in (self.streams.stdin_writer, self.streams.master_socket, self.gate):
+        self.close_ours()
+
+    def close_ours(self) -> None:
+        """Close what is not the plan's."""
+        for fd in (self.streams.stdin_writer, self.streams.master_socket, self.gate, self.hooks):
             if fd is not None:
                 fd.close()
 
 
-def launch_compiled(compiled: Compiled, answer: Any, deadline_s: float) -> Running:
+def launch_compiled(compiled: Compiled, answer: Any, deadline_s: float | None) -> Running:
     """Execute a compiled start. Raises: the error of the failed operation, with everything undone."""
     done = False
     try:
-        launched = launch(compiled.build.plan, on_ask=answer, deadline_s=deadline_s)
+        launched = _launch(compiled, answer, deadline_s)
         stdin = compiled.streams.stdin_writer
         if compiled.streams.master_socket is not None:
             stdin = _receive_master(compiled.streams.master_socket)
@@ -114,11 +119,28 @@ def launch_compiled(compiled: Compiled, answer: Any, deadline_s: float) -> Runni
     finally:
         if done:
             compiled.build.plan.close()
+            if compiled.hooks is not None:
+                compiled.hooks.close()
         else:
             compiled.close()
     return Running(
         launched, stdin=stdin, tty=compiled.build.stdio.tty, gate=compiled.gate, notes=compiled.build.notes
     )
+
+
+def _launch(compiled: Compiled, answer: Any, deadline_s: float | None) -> Launched:
+    """Execute the plan; what a hook that failed reported is the error then."""
+    try:
+        return launch(compiled.build.plan, on_ask=answer, deadline_s=deadline_s)
+    except CasemateError as error:
+        if compiled.hooks is None:
+            raise
+        from casemate.runtime.compile.hooks import read_report
+
+        failure = read_report(compiled.hooks.fileno(), error.doing)
+        if failure is None:
+            raise
+        raise failure from error
 
 
 def _receive_master(socket: Fd) -> Fd:

@@ -74,6 +74,17 @@ class Bundle:
         found: dict[str, Any] = self.spec.get("linux") or {}
         return found
 
+    def hook_state(self) -> dict[str, Any] | None:
+        """What hooks in the container's namespaces are told beside pid and status; None when there are no hooks."""
+        if not self.spec.get("hooks"):
+            return None
+        return {
+            "ociVersion": self.spec["ociVersion"],
+            "id": self.id,
+            "bundle": self.directory,
+            "annotations": self.spec.get("annotations") or {},
+        }
+
 
 def open_bundle(settings: Settings, arguments: Arguments) -> Bundle:
     """Return the bundle of --bundle (default: here). Raises: NotFound, Invalid."""
@@ -130,7 +141,13 @@ def with_devices(resources: dict[str, Any]) -> dict[str, Any]:
 
 
 def request_for(
-    bundle: Bundle, stdio: Stdio, *, keeper: KeeperOptions | None, gate_fd: int | None, hooks: Any
+    bundle: Bundle,
+    stdio: Stdio,
+    *,
+    keeper: KeeperOptions | None,
+    gate_fd: int | None,
+    hooks: Any,
+    hook_report_fd: int | None = None,
 ) -> ContainerRequest:
     """Return the request that starts the bundle."""
     return ContainerRequest(
@@ -144,6 +161,8 @@ def request_for(
         seccomp_cache_dir=f"{bundle.settings.root}/.seccomp",
         gate_fd=gate_fd,
         hooks=hooks,
+        hook_state=bundle.hook_state(),
+        hook_report_fd=hook_report_fd,
         keyring=not bundle.arguments.flag("no-new-keyring"),
     )
 
@@ -164,9 +183,14 @@ def child_hook(bundle: Bundle) -> Any:
 
 
 def undo(bundle: Bundle) -> None:
-    """Remove what was made for a container that could not be started."""
+    """Remove what was made for a container that could not be started; poststop hooks follow if hooks had been reached."""
     from casemate.runtime.cli.record import remove_directory
 
+    if bundle.spec.get("hooks") and bundle.record.pid:
+        from casemate.runtime.cli.delete import delete_record
+
+        delete_record(bundle.settings, bundle.record)
+        return
     if bundle.cgroup is not None:
         bundle.cgroup.kill()
         bundle.cgroup.remove()

@@ -51,15 +51,31 @@ def create_container(bundle: Bundle) -> None:
 
 def _start_to_gate(bundle: Bundle) -> Running:
     gate = os.open(bundle.record.fifo, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    report = _hook_report(bundle)
     console = connect_console(bundle.arguments, wanted=bool(bundle.spec["process"].get("terminal")))
     try:
         stdio = direct_stdio(bundle.arguments, bundle.spec["process"], console)
         add_environment(bundle.spec, bundle.spec["process"], bundle.rootfs)
         request = request_for(
-            bundle, stdio, keeper=KeeperOptions(mode=LEAVE), gate_fd=gate, hooks=child_hook(bundle)
+            bundle,
+            stdio,
+            keeper=KeeperOptions(mode=LEAVE),
+            gate_fd=gate,
+            hooks=child_hook(bundle),
+            hook_report_fd=report,
         )
         return start_container(request)
     finally:
         os.close(gate)
+        if report is not None:
+            os.close(report)
         if console is not None:
             console.close()
+
+
+def _hook_report(bundle: Bundle) -> int | None:
+    """Return the FIFO by which startContainer hooks tell `start` how they ended, None when there are none."""
+    if not (bundle.spec.get("hooks") or {}).get("startContainer"):
+        return None
+    os.mkfifo(bundle.record.hook_fifo, 0o600)
+    return os.open(bundle.record.hook_fifo, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)

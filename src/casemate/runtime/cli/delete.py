@@ -55,9 +55,9 @@ def delete_record(settings: Settings, record: Record) -> None:
     state = record.state() if hooks else {}
     remove_directory(record.directory)
     if hooks:
-        from casemate.runtime.cli.hooks import run_hooks
+        from casemate.runtime.cli.hooks import run_poststop
 
-        warn(settings, run_hooks(spec, "poststop", state, ignore_failures=True))
+        warn(settings, run_poststop(spec, state))
 
 
 def kill_first(record: Record) -> None:

@@ -26,7 +26,7 @@ def features(settings: Settings, words: list[str]) -> int:
     document = {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": "1.2.0",
-        "hooks": ["prestart", "createRuntime", "startContainer", "poststart", "poststop"],
+        "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
         "mountOptions": mount_options.known_options(),
         "linux": {
             "namespaces": sorted(FLAGS),

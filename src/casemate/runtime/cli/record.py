@@ -57,6 +57,11 @@ class Record:
         """The file that the program waits on until start."""
         return f"{self.directory}/{FIFO}"
 
+    @property
+    def hook_fifo(self) -> str:
+        """The file from which `start` reads how the startContainer hooks ended."""
+        return f"{self.directory}/hooks.fifo"
+
     def save(self) -> None:
         """Replace the stored state in one step."""
         temporary = f"{self.directory}/state.json.{os.getpid()}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from casemate.errors import Conflict
 from casemate.runtime.cli.args import parse
 from casemate.runtime.cli.bundle import (
@@ -20,8 +22,6 @@ from casemate.runtime.container import start_container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from casemate.cgroups.manager import Cgroup
     from casemate.runtime.cli.bundle import Bundle
     from casemate.runtime.cli.main import Settings
@@ -61,23 +61,10 @@ def _start(bundle: Bundle) -> Running:
             stdio.console_size = window_size(0)
         add_environment(bundle.spec, bundle.spec["process"], bundle.rootfs)
         request = request_for(bundle, stdio, keeper=None, gate_fd=None, hooks=child_hook(bundle))
-        if (bundle.spec.get("hooks") or {}).get("startContainer"):
-            request.start_hooks = _start_hooks(bundle)
         return start_container(request)
     finally:
         if console is not None:
             console.close()
-
-
-def _start_hooks(bundle: Bundle) -> Callable[[int], None]:
-    """Return what is called while the child waits to be executed."""
-
-    def run_hooks_inside(pid: int) -> None:
-        from casemate.runtime.cli.hooks import run_inside
-
-        run_inside(bundle.spec, "startContainer", bundle.record.state() | {"status": "created"}, pid)
-
-    return run_hooks_inside
 
 
 def _run_detached(bundle: Bundle) -> int:
@@ -90,18 +77,17 @@ def _run_detached(bundle: Bundle) -> int:
         start_created(bundle.settings, bundle.record)
         started = True
     finally:
-        if not started:
+        if not started and os.path.isdir(bundle.record.directory):
             undo(bundle)
     return 0
 
 
 def _after_start(bundle: Bundle) -> None:
     if (bundle.spec.get("hooks") or {}).get("poststart"):
-        from casemate.runtime.cli.hooks import run_hooks
+        from casemate.runtime.cli.hooks import run_poststart
 
-        warn(
-            bundle.settings, run_hooks(bundle.spec, "poststart", bundle.record.state(), ignore_failures=True)
-        )
+        state = bundle.record.state() | {"pid": bundle.record.pid}
+        warn(bundle.settings, run_poststart(bundle.spec, state))
 
 
 def _remove_group(group: Cgroup) -> None:
@@ -119,9 +105,9 @@ def _finish(bundle: Bundle) -> None:
 
     if bundle.cgroup is not None:
         _remove_group(bundle.cgroup)
-    state = bundle.record.state() | {"status": "stopped", "pid": 0}
+    state = bundle.record.state()
     remove_directory(bundle.record.directory)
     if (bundle.spec.get("hooks") or {}).get("poststop"):
-        from casemate.runtime.cli.hooks import run_hooks
+        from casemate.runtime.cli.hooks import run_poststop
 
-        warn(bundle.settings, run_hooks(bundle.spec, "poststop", state, ignore_failures=True))
+        warn(bundle.settings, run_poststop(bundle.spec, state))

@@ -7,7 +7,6 @@ import os
 
 from casemate.errors import Conflict, Invalid
 from casemate.runtime.cli.args import parse
-from casemate.runtime.cli.main import warn
 from casemate.runtime.cli.record import load_record
 
 TYPE_CHECKING = False
@@ -32,18 +31,19 @@ def start(settings: Settings, words: list[str]) -> int:
 
 
 def start_created(settings: Settings, record: Record) -> None:
-    """Run startContainer hooks inside, open the gate, then run poststart hooks, whose failures are only reported."""
+    """Open the gate, behind which the startContainer hooks run first; then run poststart hooks.
+
+    A hook that fails where that counts ends and removes the container (runtime-spec, lifecycle 7 and 9).
+    Raises: Conflict, Internal, TimedOut.
+    """
     spec = record.spec()
     hooks = spec.get("hooks") or {}
-    if hooks.get("startContainer"):
-        from casemate.runtime.cli.hooks import run_inside
+    if not hooks.get("startContainer") and not hooks.get("poststart"):
+        open_gate(record)
+        return
+    from casemate.runtime.cli.start_hooks import start_with_hooks
 
-        run_inside(spec, "startContainer", record.state(), record.pid)
-    open_gate(record)
-    if hooks.get("poststart"):
-        from casemate.runtime.cli.hooks import run_hooks
-
-        warn(settings, run_hooks(spec, "poststart", record.state(), ignore_failures=True))
+    start_with_hooks(settings, record, spec)
 
 
 def open_gate(record: Record) -> None:

@@ -32,6 +32,7 @@ class Build:
     __slots__ = (
         "agent",
         "dev",
+        "hook_report",
         "id_map",
         "last",
         "maps_volumes",
@@ -64,6 +65,7 @@ class Build:
         self.maps_volumes = False
         self.volume_userns = -1
         self.null = -1
+        self.hook_report = -1
         self.notes: list[str] = []
         self.last: list[tuple[str, tuple[Any, ...], str]] = []
         self.agent: Agent | None = None

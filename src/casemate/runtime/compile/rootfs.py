@@ -55,8 +55,24 @@ def add_root(build: Build, rootfs: RootFs) -> None:
         -1,
         meaning="stop mounts from reaching the host",
     )
-    build.inside("MOVE_MOUNT", tree, host, meaning="attach the container's root")
+    place = host
+    if rootfs.kind == "bind" and (build.spec.get("hooks") or {}).get("createContainer"):
+        place = _host_place(build, rootfs.lowers[0])
+    build.inside("MOVE_MOUNT", tree, place, meaning="attach the container's root")
     build.root = tree
+
+
+def _host_place(build: Build, path: str) -> int:
+    """Return the slot of the root file system's directory in the child's own mount namespace.
+
+    createContainer hooks run before pivot_root and look for the container's root, with all its mounts, where the bundle has it.
+    """
+    about = os.stat(path)
+    slot = build.slot()
+    meaning = f"open the root file system {path}"
+    build.inside("OPENAT2", slot, -1, path, O_PATH_CLOEXEC | os.O_DIRECTORY, 0, 0, meaning=meaning)
+    build.inside("EXPECT_INODE", slot, about.st_dev, about.st_ino, meaning=meaning)
+    return slot
 
 
 def _host_propagation(build: Build) -> int:

@@ -32,13 +32,10 @@ def refuse(spec: dict[str, Any]) -> None:
     for name, why in _NOT_DONE:
         if linux.get(name):
             raise Unsupported("prepare container", f"linux.{name}", why)
-    if (spec.get("hooks") or {}).get("createContainer"):
-        raise Unsupported(
-            "prepare container",
-            "hooks.createContainer",
-            "its program would be looked up in the container's root",
-            hint="createRuntime and startContainer hooks are run",
-        )
+    if spec.get("hooks"):
+        from casemate.runtime.compile.hooks import check as check_hooks
+
+        check_hooks(spec)
     process = spec.get("process") or {}
     for name in ("scheduler", "ioPriority", "execCPUAffinity"):
         if process.get(name):

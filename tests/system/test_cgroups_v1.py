@@ -14,7 +14,7 @@ import pytest
 from casemate.cgroups import members
 from casemate.cgroups.hierarchy import read_hierarchies
 from casemate.cgroups.manager import open_manager
-from casemate.errors import AlreadyExists, Conflict, Denied, Invalid, NotFound
+from casemate.errors import AlreadyExists, Conflict, Denied, Invalid, NotFound, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -407,3 +407,59 @@ def test_an_ordinary_user_uses_what_was_delegated(group: Cgroup) -> None:
 
     child = start(group, lambda: as_nobody(check))
     assert wait(child) == 0
+
+
+def test_without_the_oom_killer_a_hog_waits_and_can_still_be_ended(group: Cgroup) -> None:
+    assert group.apply({"memory": {"limit": 24 << 20, "disableOOMKiller": True}}) == []
+    hog = start(group, python("x = b'x' * (256 << 20)"))
+    (fd,) = [fd for label, fd in group.collect() if label == "memory.oom_control" or os.close(fd)]
+    until(lambda: b"under_oom 1" in os.pread(fd, 4096, 0))
+    os.close(fd)
+    assert not ended(hog)
+    group.kill()
+    assert wait(hog) == -signal.SIGKILL
+    assert group.stats()["memory"]["oom_kills"] == 0
+
+
+def test_a_limit_without_a_control_file_is_named_or_refused(group: Cgroup) -> None:
+    resources = {"blockIO": {"leafWeight": 300}, "pids": {"limit": 5}}
+    assert group.apply(resources) == ["blockIO.leafWeight"]  # CFQ's file; no kernel since 5.0 has it
+    with pytest.raises(Unsupported) as caught:
+        group.apply(resources, strict=True)
+    assert caught.value.subject == "blockIO.leafWeight"
+    assert group.apply({"pids": {"limit": 5}}, strict=True) == []
+
+
+def test_limits_without_a_controller_are_known_before_anything_is_made() -> None:
+    manager = open_manager()
+    mounted = {controller for h in read_hierarchies() for controller in h.controllers}
+    assert "net_cls" not in mounted, "this test wants a controller that the machine does not have"
+    resources = {
+        "network": {"classID": 5},
+        "memory": {"limit": 1 << 30},
+        "rdma": {"mlx5_0": {"hcaHandles": 1}},
+    }
+    assert manager.missing(resources) == ["network.classID", "rdma"]
+    assert manager.missing({"pids": {"limit": 1}, "devices": []}) == []
+
+
+def test_huge_pages_are_limited_on_the_v2_side_of_a_hybrid_machine() -> None:
+    unified = next(h for h in read_hierarchies() if h.is_v2)
+    control = f"{unified.mountpoint}/cgroup.subtree_control"
+    with open(control, encoding="ascii") as file:
+        before = file.read().split()
+    manager = open_manager()
+    resources = {"hugepageLimits": [{"pageSize": "2MB", "limit": 4 << 20}]}
+    assert manager.missing(resources) == []
+    made = manager.create(f"casemate-test-{os.getpid()}", resources=resources)
+    try:
+        assert made.apply(resources, strict=True) == []
+        with open(f"{unified.mountpoint}/{made.path}/hugetlb.2MB.max", encoding="ascii") as file:
+            assert int(file.read()) == 4 << 20
+        assert made.stats()["hugetlb"]["2MB"] == {"usage_bytes": 0, "failures": 0}
+        assert "some" in made.stats()["psi"]["cpu"]
+    finally:
+        made.remove()
+        if "hugetlb" not in before:
+            with open(control, "w", encoding="ascii") as file:
+                file.write("-hugetlb")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from casemate.cgroups import (
+    delegation,
     members,
     none,  # noqa: F401 - imported now: a child that is an ordinary user may not read the checkout
     v2,
@@ -224,7 +225,7 @@ def test_a_hugetlb_limit_is_handed_down_and_set(manager: V2Manager, group: V2Cgr
         assert int(file.read()) == 4 << 20
     assert set(manager.unenforced) == {"cpu", "memory", "pids"} - set(offered)
     assert group.unenforced == manager.unenforced
-    v2.hand_down(os.path.dirname(group.directory), [])
+    delegation.hand_down(os.path.dirname(group.directory), [])
     with open(f"{os.path.dirname(group.directory)}/cgroup.subtree_control", "w", encoding="ascii") as file:
         file.write("-hugetlb")
 
@@ -301,16 +302,16 @@ def test_stepping_aside_frees_a_delegated_group(unified: Hierarchy, group: V2Cgr
     with open(f"{unified.mountpoint}/cgroup.controllers", encoding="ascii") as file:
         if "hugetlb" not in file.read().split():
             pytest.skip("this hierarchy has no controller to hand down")
-    v2.hand_down(unified.mountpoint, ["hugetlb"])
+    delegation.hand_down(unified.mountpoint, ["hugetlb"])
     parent = os.path.dirname(group.directory)
-    v2.hand_down(parent, ["hugetlb"])
+    delegation.hand_down(parent, ["hugetlb"])
 
     def check() -> None:
-        v2.hand_down(group.directory, ["hugetlb"])
+        delegation.hand_down(group.directory, ["hugetlb"])
         with open(f"{group.directory}/cgroup.subtree_control", encoding="ascii") as file:
             assert file.read().split() == ["hugetlb"]
         with open("/proc/self/cgroup", encoding="ascii") as file:
-            assert f"0::/{group.path}/{v2.ASIDE}\n" in file.read()
+            assert f"0::/{group.path}/{delegation.ASIDE}\n" in file.read()
 
     assert wait(start(group, check)) == 0
     for directory in (group.directory, parent):

@@ -31,10 +31,11 @@ class Cgroup(Protocol):
     path: str
     unenforced: list[str]
 
-    def apply(self, resources: Mapping[str, Any]) -> list[str]:
+    def apply(self, resources: Mapping[str, Any], *, strict: bool = False) -> list[str]:
         """Set the limits of a runtime-spec ``linux.resources``; the names of those that cannot be set here.
 
-        Raises: Invalid for a value that makes no sense or that the kernel refuses, Denied.
+        ``strict``: the kernel's lack of a control file is an error; what this version has no meaning for is still named.
+        Raises: Invalid for a value that makes no sense or that the kernel refuses, Denied, Unsupported.
         """
 
     def join_fds(self, *, born: bool = False) -> list[int]:
@@ -91,6 +92,12 @@ class CgroupManager(Protocol):
 
     kind: str
     unenforced: list[str]
+
+    def missing(self, resources: Mapping[str, Any]) -> list[str]:
+        """The names of the limits for which there is no controller here: asked before anything is made.
+
+        Raises: Invalid, Unsupported, as ``apply``.
+        """
 
     def create(self, path: str, *, resources: Mapping[str, Any] | None = None) -> Cgroup:
         """A group that exists and is empty; ``resources`` tells early which controllers it will need.

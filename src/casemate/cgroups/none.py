@@ -5,6 +5,7 @@ from __future__ import annotations
 from casemate.cgroups import settings_v2
 from casemate.cgroups.devices import fold_rules
 from casemate.cgroups.names import parse_path
+from casemate.cgroups.settings import refuse_absent
 from casemate.errors import Unsupported
 
 TYPE_CHECKING = False
@@ -24,6 +25,13 @@ class NoManager:
         self.kind = "none"
         self.unenforced = list(UNENFORCED)
 
+    def missing(self, resources: Mapping[str, Any]) -> list[str]:
+        """Everything that was asked for.
+
+        Raises: Invalid.
+        """
+        return _names(resources)
+
     def create(self, path: str, *, resources: Mapping[str, Any] | None = None) -> NoCgroup:  # noqa: ARG002 - Protocol
         """A group in name only.
 
@@ -39,6 +47,14 @@ class NoManager:
         return NoCgroup(str(parse_path(path)))
 
 
+def _names(resources: Mapping[str, Any]) -> list[str]:
+    wanted, ignored = settings_v2.settings(resources)
+    names = [*(setting.name for setting in wanted), *ignored]
+    if fold_rules(resources) is not None:
+        names.append("devices")
+    return list(dict.fromkeys(names))
+
+
 class NoCgroup:
     """Keeps the Protocol, limits nothing and knows no processes."""
 
@@ -48,16 +64,15 @@ class NoCgroup:
         self.path = path
         self.unenforced = list(UNENFORCED)
 
-    def apply(self, resources: Mapping[str, Any]) -> list[str]:
+    def apply(self, resources: Mapping[str, Any], *, strict: bool = False) -> list[str]:
         """The name of everything that was asked for.
 
-        Raises: Invalid, as on machines that have groups.
+        Raises: Invalid, as on machines that have groups; Unsupported when ``strict``.
         """
-        wanted, ignored = settings_v2.settings(resources)
-        names = [*(setting.name for setting in wanted), *ignored]
-        if fold_rules(resources) is not None:
-            names.append("devices")
-        return list(dict.fromkeys(names))
+        names = _names(resources)
+        if strict:
+            refuse_absent(names)
+        return names
 
     def join_fds(self, *, born: bool = False) -> list[int]:
         """Empty."""

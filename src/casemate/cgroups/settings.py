@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from casemate.errors import Denied, Invalid
+from casemate.errors import Denied, Invalid, Unsupported
 from casemate.kernel.libc import KernelError
 
 TYPE_CHECKING = False
@@ -20,15 +20,16 @@ class Setting:
     """One value of one control file.
 
     ``name`` is the field of ``linux.resources`` that it comes from; ``choices`` are (file, text) pairs of
-    which the first file that exists is written.
+    which the first file that exists is written. ``optional``: without any such file it holds anyway.
     """
 
-    __slots__ = ("choices", "controller", "name")
+    __slots__ = ("choices", "controller", "name", "optional")
 
-    def __init__(self, name: str, controller: str, *choices: tuple[str, str]) -> None:
+    def __init__(self, name: str, controller: str, *choices: tuple[str, str], optional: bool = False) -> None:
         self.name = name
         self.controller = controller
         self.choices = choices
+        self.optional = optional
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Setting) and self._key() == other._key()
@@ -36,8 +37,8 @@ class Setting:
     def __hash__(self) -> int:
         return hash(self._key())
 
-    def _key(self) -> tuple[str, str, tuple[tuple[str, str], ...]]:
-        return self.name, self.controller, self.choices
+    def _key(self) -> tuple[str, str, tuple[tuple[str, str], ...], bool]:
+        return self.name, self.controller, self.choices, self.optional
 
     def __repr__(self) -> str:
         return f"Setting({self.name!r}, {self.controller!r}, {', '.join(map(repr, self.choices))})"
@@ -110,7 +111,7 @@ def write_settings(settings: Iterable[Setting], directory_of: Callable[[str], st
     again: list[Setting] = []
     for setting in settings:
         try:
-            if not _write_one(setting, directory_of(setting.controller)):
+            if not _write_one(setting, directory_of(setting.controller)) and not setting.optional:
                 absent.append(setting.name)
         except KernelError as error:
             if error.errno not in _WRONG_ORDER:
@@ -136,6 +137,20 @@ def _write_one(setting: Setting, directory: str | None) -> bool:
             continue
         return True
     return False
+
+
+def refuse_absent(names: list[str]) -> None:
+    """Nothing for an empty list.
+
+    Raises: Unsupported, naming every limit.
+    """
+    if names:
+        raise Unsupported(
+            "limit the container",
+            ", ".join(dict.fromkeys(names)),
+            "this kernel has no control file for it",
+            hint="casemate doctor shows which controllers there are; leave the limit out to go on without it",
+        )
 
 
 def explain(setting: Setting, error: KernelError) -> Invalid | Denied:

@@ -14,6 +14,7 @@ from casemate.cgroups.convert import (
 )
 from casemate.cgroups.fields import boolean, device_number, integer, items, line, refuse, section
 from casemate.cgroups.settings import Setting
+from casemate.errors import Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 MAX_SWAPPINESS = 100
+_LARGEST_UINT64 = (1 << 64) - 1
 
 
 def settings(resources: Mapping[str, Any]) -> tuple[list[Setting], list[str]]:
     """What to write, in a good order, and the names of what v1 has no meaning for. Devices: see ``devices``.
 
-    Raises: Invalid.
+    Raises: Invalid, Unsupported (``unified``).
     """
     ignored: list[str] = []
     wanted = [
@@ -38,16 +40,31 @@ def settings(resources: Mapping[str, Any]) -> tuple[list[Setting], list[str]]:
         *_network(section(resources, "network")),
         *_rdma(section(resources, "rdma")),
     ]
-    if section(resources, "unified"):
-        ignored.append("unified")
+    _refuse_unified(section(resources, "unified"))
     return wanted, ignored
+
+
+def _refuse_unified(unified: Mapping[str, Any]) -> None:
+    """Its keys are v2's file names: none of them would be set.
+
+    Raises: Unsupported.
+    """
+    if unified:
+        keys = ", ".join(f"unified.{key}" for key in unified)
+        raise Unsupported(
+            "limit the container",
+            keys,
+            "these are control files of cgroup v2, and this machine has v1",
+            hint="use memory, cpu, pids and the like, or boot with systemd.unified_cgroup_hierarchy=1",
+        )
 
 
 def _memory(memory: Mapping[str, Any], ignored: list[str]) -> list[Setting]:
     found: list[Setting] = []
     limit = integer("memory", memory, "limit")
     swap = integer("memory", memory, "swap")
-    if limit == -1 and not swap:
+    lifted = limit == -1 and not swap
+    if lifted:
         swap = -1  # unlimited memory would be refused while memory+swap is limited
     if limit and limit > 0 and swap and 0 < swap < limit:
         raise refuse("memory.swap", f"memory and swap together, {swap}, are below memory.limit, {limit}")
@@ -57,14 +74,18 @@ def _memory(memory: Mapping[str, Any], ignored: list[str]) -> list[Setting]:
         ("reservation", "memory.soft_limit_in_bytes", integer("memory", memory, "reservation")),
     ):
         if value:
-            found.append(Setting(f"memory.{name}", "memory", (file, str(value))))
+            optional = name == "swap" and lifted  # nobody asked for it where swap is not counted
+            found.append(Setting(f"memory.{name}", "memory", (file, str(value)), optional=optional))
     swappiness = integer("memory", memory, "swappiness", highest=MAX_SWAPPINESS)
     if swappiness is not None and swappiness >= 0:
         found.append(Setting("memory.swappiness", "memory", ("memory.swappiness", str(swappiness))))
-    # A group without OOM killer does not die, it hangs, for ever and unkillably as long as nobody raises its
-    # limit.
+    # Whoever asks for this gets processes that wait, killable, until somebody raises the limit.
     if boolean("memory", memory, "disableOOMKiller"):
-        ignored.append("memory.disableOOMKiller")
+        found.append(Setting("memory.disableOOMKiller", "memory", ("memory.oom_control", "1")))
+    # Since Linux 5.11 every group is hierarchical, as every group of ours was before.
+    if boolean("memory", memory, "useHierarchy") is False:
+        ignored.append("memory.useHierarchy")
+    boolean("memory", memory, "checkBeforeUpdate")  # v1 refuses a limit below the usage by itself
     # Kernel memory has been part of limit since Linux 4.5; its own limits are deprecated, and runc ignores
     # them too.
     kernel = ("kernel", "kernelTCP")
@@ -90,9 +111,9 @@ def _cpu(cpu: Mapping[str, Any]) -> list[Setting]:
     ):
         value = integer("cpu", cpu, name)
         if value or (value == 0 and name == "burst"):
-            found.append(Setting(f"cpu.{name}", "cpu", (file, str(value))))
+            found.append(Setting(f"cpu.{name}", "cpu", (file, str(value)), optional=value == 0))
     if idle is not None:
-        found.append(Setting("cpu.idle", "cpu", ("cpu.idle", str(idle))))
+        found.append(Setting("cpu.idle", "cpu", ("cpu.idle", str(idle)), optional=idle == 0))
     for name in ("cpus", "mems"):
         listed = line("cpu", cpu, name)
         if listed:
@@ -102,28 +123,34 @@ def _cpu(cpu: Mapping[str, Any]) -> list[Setting]:
 
 
 def _pids(pids: Mapping[str, Any]) -> list[Setting]:
+    text = pids_text(pids)
+    return [] if text is None else [Setting("pids.limit", "pids", ("pids.max", text))]
+
+
+def pids_text(pids: Mapping[str, Any]) -> str | None:
+    """The content of pids.max, which is the same file in both versions; None when no limit is asked for.
+
+    0 is a limit (runtime-spec 1.3); the first process joins from outside, which is not counted against it, so 1 is the
+    same and is what systemd takes.
+    Raises: Invalid.
+    """
     limit = integer("pids", pids, "limit")
-    if limit is None:
-        return []
-    # 0 has always meant "no limit" to runc and docker; a limit of 0 could not even hold the first process.
-    return [Setting("pids.limit", "pids", ("pids.max", str(limit) if limit > 0 else "max"))]
+    return None if limit is None else "max" if limit < 0 else str(limit or 1)
 
 
 def _block_io(block: Mapping[str, Any]) -> list[Setting]:
-    found: list[Setting] = []
-    lowest, highest = MIN_BLKIO_WEIGHT, MAX_BLKIO_WEIGHT
-    weight = integer("blockIO", block, "weight", lowest=0, highest=highest)
-    if weight:
-        if weight < lowest:
-            raise refuse("blockIO.weight", f"{weight} is not between {lowest} and {highest}")
-        choices = (("blkio.weight", str(weight)), ("blkio.bfq.weight", str(weight)))
-        found.append(Setting("blockIO.weight", "blkio", *choices))
+    found = _weight(block, "weight", ("blkio.weight", "blkio.bfq.weight"))
+    found += _weight(block, "leafWeight", ("blkio.leaf_weight",))
     for where, item in items(block, "weightDevice"):
-        value = integer(where, item, "weight", lowest=0, highest=highest)
-        if value:
-            text = f"{device_number(where, item)} {value}"
-            choices = (("blkio.weight_device", text), ("blkio.bfq.weight_device", text))
-            found.append(Setting("blockIO.weightDevice", "blkio", *choices))
+        number = device_number(where, item)
+        for key, files in (
+            ("weight", ("blkio.weight_device", "blkio.bfq.weight_device")),
+            ("leafWeight", ("blkio.leaf_weight_device",)),
+        ):
+            value = weight_of(where, item, key)
+            if value:
+                choices = [(file, f"{number} {value}") for file in files]
+                found.append(Setting(f"blockIO.weightDevice.{key}", "blkio", *choices))
     for key, file in (
         ("throttleReadBpsDevice", "blkio.throttle.read_bps_device"),
         ("throttleWriteBpsDevice", "blkio.throttle.write_bps_device"),
@@ -134,6 +161,22 @@ def _block_io(block: Mapping[str, Any]) -> list[Setting]:
             rate = integer(where, item, "rate", lowest=0) or 0
             found.append(Setting(f"blockIO.{key}", "blkio", (file, f"{device_number(where, item)} {rate}")))
     return found
+
+
+def _weight(block: Mapping[str, Any], key: str, files: tuple[str, ...]) -> list[Setting]:
+    value = weight_of("blockIO", block, key)
+    return [Setting(f"blockIO.{key}", "blkio", *[(file, str(value)) for file in files])] if value else []
+
+
+def weight_of(where: str, fields: Mapping[str, Any], key: str) -> int:
+    """A block weight as v1 and BFQ count it, 10 to 1000; 0 when there is none.
+
+    Raises: Invalid.
+    """
+    value = integer(where, fields, key, lowest=0, highest=MAX_BLKIO_WEIGHT) or 0
+    if value and value < MIN_BLKIO_WEIGHT:
+        raise refuse(f"{where}.{key}", f"{value} is not between {MIN_BLKIO_WEIGHT} and {MAX_BLKIO_WEIGHT}")
+    return value
 
 
 def huge_page_size(where: str, item: Mapping[str, Any]) -> str:
@@ -148,11 +191,22 @@ def huge_page_size(where: str, item: Mapping[str, Any]) -> str:
 
 
 def _huge_pages(resources: Mapping[str, Any]) -> list[Setting]:
+    """Both what is in use and what is reserved; a hybrid machine may have the controller on its v2 side."""
+    return huge_page_settings(resources, "limit_in_bytes", "max")
+
+
+def huge_page_settings(resources: Mapping[str, Any], *suffixes: str) -> list[Setting]:
+    """The settings of hugepageLimits for files that end like this, the first that exists.
+
+    Raises: Invalid.
+    """
     found: list[Setting] = []
     for where, item in items(resources, "hugepageLimits"):
         size = huge_page_size(where, item)
-        limit = str(integer(where, item, "limit", lowest=0) or 0)
-        found.append(Setting("hugepageLimits", "hugetlb", (f"hugetlb.{size}.limit_in_bytes", limit)))
+        limit = str(integer(where, item, "limit", lowest=0, highest=_LARGEST_UINT64) or 0)
+        for kind, optional in (("", False), (".rsvd", True)):  # reservations are counted since Linux 5.7
+            choices = [(f"hugetlb.{size}{kind}.{suffix}", limit) for suffix in suffixes]
+            found.append(Setting("hugepageLimits", "hugetlb", *choices, optional=optional))
     return found
 
 

@@ -7,8 +7,6 @@ Documentation/admin-guide/cgroup-v2.rst.
 from __future__ import annotations
 
 from casemate.cgroups.convert import (
-    MAX_BLKIO_WEIGHT,
-    MIN_BLKIO_WEIGHT,
     blkio_weight_to_io_weight,
     cpu_max_text,
     cpu_shares_to_weight,
@@ -18,7 +16,13 @@ from casemate.cgroups.convert import (
 )
 from casemate.cgroups.fields import boolean, device_number, integer, items, line, refuse, section
 from casemate.cgroups.settings import Setting
-from casemate.cgroups.settings_v1 import MAX_SWAPPINESS, huge_page_size, rdma_lines
+from casemate.cgroups.settings_v1 import (
+    MAX_SWAPPINESS,
+    huge_page_settings,
+    pids_text,
+    rdma_lines,
+    weight_of,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 #: Files of the core that a "unified" map may set; the others move or kill processes or belong to the parent.
-_UNIFIED_CORE = frozenset({"cgroup.max.depth", "cgroup.max.descendants"})
+_UNIFIED_CORE = frozenset({"cgroup.max.depth", "cgroup.max.descendants", "cgroup.pressure"})
 
 
 def settings(resources: Mapping[str, Any]) -> tuple[list[Setting], list[str]]:
@@ -39,8 +43,8 @@ def settings(resources: Mapping[str, Any]) -> tuple[list[Setting], list[str]]:
         *_memory(section(resources, "memory"), ignored),
         *_cpu(section(resources, "cpu"), ignored),
         *_pids(section(resources, "pids")),
-        *_block_io(section(resources, "blockIO")),
-        *_huge_pages(resources),
+        *_block_io(section(resources, "blockIO"), ignored),
+        *huge_page_settings(resources, "max"),
         *[Setting("rdma", "rdma", ("rdma.max", text)) for text in rdma_lines(section(resources, "rdma"))],
         *_unified(section(resources, "unified")),
     ]
@@ -59,7 +63,9 @@ def _memory(memory: Mapping[str, Any], ignored: list[str]) -> list[Setting]:
     limit = integer("memory", memory, "limit") or 0
     swap = swap_alone(limit, integer("memory", memory, "swap") or 0)
     if swap is not None:
-        found.append(Setting("memory.swap", "memory", ("memory.swap.max", limit_text(swap))))
+        # Where swap is not counted there is none to limit; only a real limit would be missing.
+        choice = ("memory.swap.max", limit_text(swap))
+        found.append(Setting("memory.swap", "memory", choice, optional=swap <= 0))
     if limit:
         found.append(Setting("memory.limit", "memory", ("memory.max", limit_text(limit))))
     reservation = integer("memory", memory, "reservation")
@@ -72,6 +78,9 @@ def _memory(memory: Mapping[str, Any], ignored: list[str]) -> list[Setting]:
         ignored.append("memory.swappiness")
     if boolean("memory", memory, "disableOOMKiller"):
         ignored.append("memory.disableOOMKiller")
+    if boolean("memory", memory, "useHierarchy") is False:
+        ignored.append("memory.useHierarchy")
+    boolean("memory", memory, "checkBeforeUpdate")
     return found
 
 
@@ -88,9 +97,9 @@ def _cpu(cpu: Mapping[str, Any], ignored: list[str]) -> list[Setting]:
         found.append(Setting(name, "cpu", ("cpu.max", cpu_max_text(quota, period))))
     burst = integer("cpu", cpu, "burst", lowest=0)
     if burst is not None:
-        found.append(Setting("cpu.burst", "cpu", ("cpu.max.burst", str(burst))))
+        found.append(Setting("cpu.burst", "cpu", ("cpu.max.burst", str(burst)), optional=burst == 0))
     if idle is not None:
-        found.append(Setting("cpu.idle", "cpu", ("cpu.idle", str(idle))))
+        found.append(Setting("cpu.idle", "cpu", ("cpu.idle", str(idle)), optional=idle == 0))
     ignored += [f"cpu.{key}" for key in ("realtimePeriod", "realtimeRuntime") if integer("cpu", cpu, key)]
     for key in ("cpus", "mems"):
         listed = line("cpu", cpu, key)
@@ -101,22 +110,24 @@ def _cpu(cpu: Mapping[str, Any], ignored: list[str]) -> list[Setting]:
 
 
 def _pids(pids: Mapping[str, Any]) -> list[Setting]:
-    limit = integer("pids", pids, "limit")
-    if limit is None:
-        return []
-    return [Setting("pids.limit", "pids", ("pids.max", str(limit) if limit > 0 else "max"))]
+    text = pids_text(pids)
+    return [] if text is None else [Setting("pids.limit", "pids", ("pids.max", text))]
 
 
-def _block_io(block: Mapping[str, Any]) -> list[Setting]:
+def _block_io(block: Mapping[str, Any], ignored: list[str]) -> list[Setting]:
     found: list[Setting] = []
-    weight = integer("blockIO", block, "weight", lowest=0, highest=MAX_BLKIO_WEIGHT) or 0
+    weight = weight_of("blockIO", block, "weight")
     if weight:
-        found.append(Setting("blockIO.weight", "io", *_weight_choices("blockIO.weight", "", weight)))
+        found.append(Setting("blockIO.weight", "io", *_weight_choices("", weight)))
+    if weight_of("blockIO", block, "leafWeight"):
+        ignored.append("blockIO.leafWeight")  # CFQ's, gone with it in Linux 5.0
     for where, item in items(block, "weightDevice"):
-        value = integer(where, item, "weight", lowest=0, highest=MAX_BLKIO_WEIGHT) or 0
+        device = f"{device_number(where, item)} "
+        value = weight_of(where, item, "weight")
         if value:
-            choices = _weight_choices(where, f"{device_number(where, item)} ", value)
-            found.append(Setting("blockIO.weightDevice", "io", *choices))
+            found.append(Setting("blockIO.weightDevice", "io", *_weight_choices(device, value)))
+        if weight_of(where, item, "leafWeight"):
+            ignored.append("blockIO.weightDevice.leafWeight")
     for key, word in (
         ("throttleReadBpsDevice", "rbps"),
         ("throttleWriteBpsDevice", "wbps"),
@@ -130,21 +141,10 @@ def _block_io(block: Mapping[str, Any]) -> list[Setting]:
     return found
 
 
-def _weight_choices(where: str, device: str, weight: int) -> tuple[tuple[str, str], tuple[str, str]]:
+def _weight_choices(device: str, weight: int) -> tuple[tuple[str, str], tuple[str, str]]:
     """BFQ keeps v1's range, io.weight has v2's; a kernel has the files of its own schedulers."""
-    if weight < MIN_BLKIO_WEIGHT:
-        raise refuse(where, f"{weight} is not between {MIN_BLKIO_WEIGHT} and {MAX_BLKIO_WEIGHT}")
     converted = blkio_weight_to_io_weight(weight)
     return ("io.bfq.weight", f"{device}{weight}"), ("io.weight", f"{device}{converted}")
-
-
-def _huge_pages(resources: Mapping[str, Any]) -> list[Setting]:
-    found: list[Setting] = []
-    for where, item in items(resources, "hugepageLimits"):
-        size = huge_page_size(where, item)
-        limit = str(integer(where, item, "limit", lowest=0) or 0)
-        found.append(Setting("hugepageLimits", "hugetlb", (f"hugetlb.{size}.max", limit)))
-    return found
 
 
 def _unified(unified: Mapping[str, Any]) -> list[Setting]:
@@ -163,5 +163,7 @@ def _unified(unified: Mapping[str, Any]) -> list[Setting]:
             raise refuse(f"unified.{key}", "it is not a limit that can be set")
         if not isinstance(value, str) or not all(text.isprintable() for text in value.split("\n")):
             raise refuse(f"unified.{key}", "its value must be text")
-        found.append(Setting(f"unified.{key}", controller, (key, value)))
+        # One line a write: io.max and its like read the first line of a write and forget the rest.
+        lines = [text for text in value.split("\n") if text] or [""]
+        found += [Setting(f"unified.{key}", controller, (key, text)) for text in lines]
     return found

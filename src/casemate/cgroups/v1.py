@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import os
 
-from casemate.cgroups import tree
+from casemate.cgroups import settings_v1, tree
 from casemate.cgroups.names import parse_path
+from casemate.cgroups.settings import find_text
 from casemate.cgroups.v1_group import V1Cgroup
 from casemate.errors import AlreadyExists, NotFound
 
@@ -52,6 +53,22 @@ class V1Manager:
         # joining.
         usable.sort(key=lambda h: not h.is_v2)
         return cls(usable, rootless=rootless)
+
+    def missing(self, resources: Mapping[str, Any]) -> list[str]:
+        """See ``manager.CgroupManager``."""
+        here = {controller for h in self._hierarchies for controller in h.controllers}
+        wanted, _ = settings_v1.settings(resources)
+        absent = [s for s in wanted if s.controller not in here and not s.optional]
+        on_unified = self._on_unified() if absent else ()
+        return [s.name for s in absent if s.controller not in on_unified]
+
+    def _on_unified(self) -> list[str]:
+        """The controllers that a hybrid machine has on its v2 side."""
+        unified = next((h for h in self._hierarchies if h.is_v2), None)
+        if unified is None:
+            return []
+        base = f"{unified.mountpoint}/{unified.own}" if self._rootless else unified.mountpoint
+        return (find_text(base, "cgroup.controllers") or "").split()
 
     def create(self, path: str, *, resources: Mapping[str, Any] | None = None) -> V1Cgroup:
         """See ``manager.CgroupManager``."""

@@ -7,7 +7,7 @@ import time
 
 from casemate.cgroups import freezing, members, tree
 from casemate.cgroups.hierarchy import UNIFIED
-from casemate.cgroups.settings import Setting, explain, find_text, write_file, write_settings
+from casemate.cgroups.settings import Setting, explain, find_text, refuse_absent, write_file, write_settings
 from casemate.errors import TimedOut, Unsupported
 from casemate.kernel.libc import KernelError
 
@@ -67,7 +67,7 @@ class V1Cgroup:
         """The directories that exist, in the order of joining."""
         return [path for path in map(self._directory, self._bases) if tree.exists(path)]
 
-    def apply(self, resources: Mapping[str, Any]) -> list[str]:
+    def apply(self, resources: Mapping[str, Any], *, strict: bool = False) -> list[str]:
         """See ``manager.Cgroup``."""
         from casemate.cgroups import settings_v1
         from casemate.cgroups.devices import fold_rules
@@ -78,6 +78,8 @@ class V1Cgroup:
         absent = write_settings(wanted, self._directory_of)
         if rules is not None and not self._apply_devices(rules):
             absent.append("devices")
+        if strict:
+            refuse_absent(absent)
         return list(dict.fromkeys([*absent, *ignored]))
 
     def _apply_devices(self, rules: DeviceRules) -> bool:
@@ -191,11 +193,15 @@ class V1Cgroup:
         return f"{self._bases[hierarchy]}/{'/'.join(self._parsed.parts)}"
 
     def _directory_of(self, controller: str) -> str | None:
-        """The existing directory in the hierarchy that has this controller."""
+        """The existing directory in the hierarchy that has this controller; v1's comes before the v2 side of a hybrid."""
         for hierarchy in self._bases:
             if controller in hierarchy.controllers:
                 directory = self._directory(hierarchy)
                 return directory if tree.exists(directory) else None
+        for hierarchy in self._bases:
+            directory = self._directory(hierarchy)
+            if hierarchy.is_v2 and controller in (find_text(directory, "cgroup.controllers") or "").split():
+                return directory
         return None
 
     def _path_in(self, hierarchy: Hierarchy) -> str:
@@ -211,6 +217,9 @@ class V1Cgroup:
 
     def _make_missing(self, controllers: set[str]) -> None:
         """Make further directories; processes that are inside already are stopped, moved there and let go."""
+        unknown = controllers.difference(*[h.controllers for h in self._bases])
+        if unknown:
+            self._hand_down(unknown)
         missing = [
             h for h in self._bases if controllers & h.controllers and not tree.exists(self._directory(h))
         ]
@@ -221,6 +230,15 @@ class V1Cgroup:
             self._make(hierarchy)
         if inside:
             self._move_into(missing)
+
+    def _hand_down(self, controllers: set[str]) -> None:
+        """Enable controllers of a hybrid machine's v2 side, as far as it has them."""
+        from casemate.cgroups.delegation import hand_down
+
+        for hierarchy, base in self._bases.items():
+            if hierarchy.is_v2:
+                for directory in [base, *tree.paths_of(base, self._parsed.parts)[:-1]]:
+                    hand_down(directory, controllers)
 
     def _move_into(self, hierarchies: list[Hierarchy]) -> None:
         """While they are frozen no process can end, so that no pid comes to mean a stranger.

@@ -13,16 +13,17 @@ import os
 import time
 
 from casemate.cgroups import device_program, freezing, members, settings_v2, tree
+from casemate.cgroups.delegation import delegated_base, hand_down
 from casemate.cgroups.devices import fold_rules
 from casemate.cgroups.hierarchy import UNIFIED
 from casemate.cgroups.names import parse_path
-from casemate.cgroups.settings import find_number, find_text, write_file, write_settings
+from casemate.cgroups.settings import find_number, find_text, refuse_absent, write_file, write_settings
 from casemate.errors import AlreadyExists, Denied, Invalid, NotFound, TimedOut
 from casemate.kernel.libc import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from casemate.cgroups.devices import DeviceRules
@@ -33,34 +34,42 @@ if TYPE_CHECKING:
 #: for.
 BASE = ("cpu", "io", "memory", "pids")
 LIMITING = ("cpu", "memory", "pids")
-ASIDE = "casemate-self"
 
 _COLLECTED = ("memory.events", "memory.peak", "cpu.stat")
-_ATTEMPTS = 20
 
 
 class V2Manager:
     """Groups below ``base``, a directory of the unified tree that the caller may write."""
 
-    __slots__ = ("_base", "_hierarchy", "_rootless", "kind", "unenforced")
+    __slots__ = ("_base", "_hierarchy", "_rootless", "kind", "offered", "unenforced")
 
     def __init__(self, hierarchy: Hierarchy, base: str, *, rootless: bool) -> None:
         self.kind = "v2"
         self._hierarchy = hierarchy
         self._base = base
         self._rootless = rootless
-        offered = (find_text(base, "cgroup.controllers") or "").split()
-        self.unenforced = [name for name in LIMITING if name not in offered]
+        self.offered = frozenset((find_text(base, "cgroup.controllers") or "").split())
+        self.unenforced = [name for name in LIMITING if name not in self.offered]
         if rootless:
             self.unenforced.append("devices")  # needs CAP_BPF in the first user namespace
 
     @classmethod
     def find(cls, hierarchy: Hierarchy, *, rootless: bool) -> V2Manager | None:
-        """The manager of this tree; None when the caller was delegated nothing in it."""
-        base = delegated_base(hierarchy) if rootless else hierarchy.mountpoint
-        if base is None or not os.access(base, os.W_OK | os.X_OK, effective_ids=True):
-            return None
-        return cls(hierarchy, base, rootless=rootless)
+        """The manager of this tree; None when the caller was delegated nothing in it.
+
+        Root of a user namespace, as under a rootless podman, may not write the top either and is treated alike.
+        """
+        top = hierarchy.mountpoint
+        if not rootless and os.access(top, os.W_OK | os.X_OK, effective_ids=True):
+            return cls(hierarchy, top, rootless=False)
+        base = delegated_base(hierarchy)
+        return None if base is None else cls(hierarchy, base, rootless=True)
+
+    def missing(self, resources: Mapping[str, Any]) -> list[str]:
+        """See ``manager.CgroupManager``."""
+        wanted, _ = settings_v2.settings(resources)
+        known = {*self.offered, "cgroup"}
+        return [s.name for s in wanted if s.controller not in known and not s.optional]
 
     def create(self, path: str, *, resources: Mapping[str, Any] | None = None) -> V2Cgroup:
         """See ``manager.CgroupManager``."""
@@ -89,83 +98,6 @@ class V2Manager:
         return V2Cgroup(parsed, self._hierarchy, self._base, list(self.unenforced))
 
 
-def delegated_base(hierarchy: Hierarchy) -> str | None:
-    """The highest group from the caller's own upward that it may write without a gap; None when none."""
-    if hierarchy.own is None:
-        return None
-    directory = f"{hierarchy.mountpoint}/{hierarchy.own}".rstrip("/")
-    found = None
-    while _is_delegated(directory):
-        found = directory
-        if directory == hierarchy.mountpoint:
-            break
-        directory = os.path.dirname(directory)
-    return found
-
-
-def _is_delegated(directory: str) -> bool:
-    """Whether these are writable, which is what delegation means: cgroup-v2.rst, "Model of Delegation"."""
-    paths = (directory, f"{directory}/cgroup.procs", f"{directory}/cgroup.subtree_control")
-    return all(os.access(path, os.W_OK, effective_ids=True) for path in paths)
-
-
-def hand_down(directory: str, controllers: Iterable[str]) -> None:
-    """Enable controllers for the children of a group, as far as it has them.
-
-    A controller that cannot be enabled is left out: the limit that needs it is then reported as not set.
-    """
-    offered = (find_text(directory, "cgroup.controllers") or "").split()
-    enabled = (find_text(directory, "cgroup.subtree_control") or "").split()
-    missing = [name for name in dict.fromkeys(controllers) if name in offered and name not in enabled]
-    if not missing or _enable(directory, missing):
-        return
-    for name in missing:
-        _enable(directory, [name])
-
-
-def _enable(directory: str, controllers: list[str]) -> bool:
-    text = " ".join(f"+{name}" for name in controllers)
-    try:
-        write_file(directory, "cgroup.subtree_control", text)
-    except KernelError as error:
-        if error.errno != errno.EBUSY or not _step_aside(directory):
-            return False
-    else:
-        return True
-    try:
-        write_file(directory, "cgroup.subtree_control", text)
-    except KernelError:
-        return False
-    return True
-
-
-def _step_aside(directory: str) -> bool:
-    """Move the processes of a delegated group into a child of it, so that it may hand controllers down.
-
-    Only done where the caller itself stands: what runs there beside it was started in the same delegation (a
-    shell, its helpers). The pid of one that ends meanwhile could at worst name another process of the same
-    delegation: the kernel moves nothing that the caller may not move.
-    """
-    if os.getpid() not in _pids_here(directory):
-        return False
-    aside = tree.make(directory, (ASIDE,))[-1]
-    for _ in range(_ATTEMPTS):
-        here = _pids_here(directory)
-        if not here:
-            return True
-        for pid in here:
-            try:
-                write_file(aside, "cgroup.procs", str(pid))
-            except KernelError as error:
-                if error.errno != errno.ESRCH:
-                    return False
-    return False
-
-
-def _pids_here(directory: str) -> list[int]:
-    return [int(word) for word in (find_text(directory, "cgroup.procs") or "").split()]
-
-
 class V2Cgroup:
     """See ``manager.Cgroup``."""
 
@@ -189,8 +121,9 @@ class V2Cgroup:
             n for n in self.unenforced if n == "devices"
         ]
 
-    def apply(self, resources: Mapping[str, Any]) -> list[str]:
+    def apply(self, resources: Mapping[str, Any], *, strict: bool = False) -> list[str]:
         """See ``manager.Cgroup``."""
+        resources = self._completed(resources)
         wanted, ignored = settings_v2.settings(resources)
         rules = fold_rules(resources)
         for directory in [self._base, *tree.paths_of(self._base, self._parsed.parts)[:-1]]:
@@ -199,7 +132,24 @@ class V2Cgroup:
         absent = write_settings(wanted, lambda _: self.directory)
         if rules is not None and not self._apply_devices(rules):
             absent.append("devices")
+        if strict:
+            refuse_absent(absent)
         return list(dict.fromkeys([*absent, *ignored]))
+
+    def _completed(self, resources: Mapping[str, Any]) -> Mapping[str, Any]:
+        """With the other half of a pair that v2 keeps in one value, as it is set now: an update may name one only."""
+        found = dict(resources)
+        memory, cpu = resources.get("memory"), resources.get("cpu")
+        if isinstance(memory, dict) and memory.get("swap") and not memory.get("limit"):
+            found["memory"] = {**memory, "limit": find_number(self.directory, "memory.max") or -1}
+        if isinstance(cpu, dict) and bool(cpu.get("quota")) != bool(cpu.get("period")):
+            quota, _, period = (find_text(self.directory, "cpu.max") or "").partition(" ")
+            now = {
+                "quota": int(quota) if quota.isdigit() else -1,
+                "period": int(period) if period.isdigit() else 0,
+            }
+            found["cpu"] = {**cpu, **{key: value for key, value in now.items() if not cpu.get(key)}}
+        return found
 
     def _check_before_update(self, resources: Mapping[str, Any]) -> None:
         """Refuse a limit below the usage if the caller asked for that; v2 itself would answer by killing."""

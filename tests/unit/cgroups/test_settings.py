@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from casemate.cgroups import settings_v1, settings_v2
 from casemate.cgroups.none import NoManager
-from casemate.errors import Invalid
+from casemate.errors import Invalid, Unsupported
 
 
 def written(resources: dict[str, Any], version: int) -> list[tuple[str, str]]:
@@ -60,7 +60,7 @@ CASES: list[tuple[dict[str, Any], list[tuple[str, str]], list[tuple[str, str]]]]
         [("cpuset.cpus", "0-1"), ("cpuset.mems", "0")],
     ),
     ({"pids": {"limit": 7}}, [("pids.max", "7")], [("pids.max", "7")]),
-    ({"pids": {"limit": 0}}, [("pids.max", "max")], [("pids.max", "max")]),
+    ({"pids": {"limit": 0}}, [("pids.max", "1")], [("pids.max", "1")]),
     ({"pids": {"limit": -1}}, [("pids.max", "max")], [("pids.max", "max")]),
     ({"blockIO": {"weight": 500}}, [("blkio.weight", "500")], [("io.bfq.weight", "500")]),
     (
@@ -75,8 +75,8 @@ CASES: list[tuple[dict[str, Any], list[tuple[str, str]], list[tuple[str, str]]]]
     ),
     (
         {"hugepageLimits": [{"pageSize": "2MB", "limit": 4194304}]},
-        [("hugetlb.2MB.limit_in_bytes", "4194304")],
-        [("hugetlb.2MB.max", "4194304")],
+        [("hugetlb.2MB.limit_in_bytes", "4194304"), ("hugetlb.2MB.rsvd.limit_in_bytes", "4194304")],
+        [("hugetlb.2MB.max", "4194304"), ("hugetlb.2MB.rsvd.max", "4194304")],
     ),
     ({"network": {"classID": 1048577}}, [("net_cls.classid", "1048577")], []),
     ({"network": {"priorities": [{"name": "eth0", "priority": 5}]}}, [("net_prio.ifpriomap", "eth0 5")], []),
@@ -85,11 +85,19 @@ CASES: list[tuple[dict[str, Any], list[tuple[str, str]], list[tuple[str, str]]]]
         [("rdma.max", "mlx5_1 hca_handle=3 hca_object=10")],
         [("rdma.max", "mlx5_1 hca_handle=3 hca_object=10")],
     ),
+    ({"blockIO": {"leafWeight": 300}}, [("blkio.leaf_weight", "300")], []),
     (
-        {"unified": {"memory.high": "1000", "io.max": "8:0 rbps=1\n8:16 rbps=2"}},
-        [],
-        [("memory.high", "1000"), ("io.max", "8:0 rbps=1\n8:16 rbps=2")],
+        {"blockIO": {"weightDevice": [{"major": 8, "minor": 0, "weight": 200, "leafWeight": 100}]}},
+        [("blkio.weight_device", "8:0 200"), ("blkio.leaf_weight_device", "8:0 100")],
+        [("io.bfq.weight", "8:0 200")],
     ),
+    (
+        {"cpu": {"realtimeRuntime": 950000, "realtimePeriod": 1000000}},
+        [("cpu.rt_period_us", "1000000"), ("cpu.rt_runtime_us", "950000")],
+        [],
+    ),
+    ({"memory": {"disableOOMKiller": True}}, [("memory.oom_control", "1")], []),
+    ({"memory": {"disableOOMKiller": False, "useHierarchy": True, "checkBeforeUpdate": True}}, [], []),
 ]
 
 
@@ -107,14 +115,45 @@ def test_the_second_choice_of_a_weight_is_converted() -> None:
 
 
 def test_what_has_no_meaning_is_named() -> None:
-    memory = {"memory": {"disableOOMKiller": True, "kernel": 5, "swappiness": 60}}
-    assert ignored(memory, 1) == ["memory.disableOOMKiller", "memory.kernel"]
-    assert ignored(memory, 2) == ["memory.kernel", "memory.swappiness", "memory.disableOOMKiller"]
-    assert ignored({"unified": {"memory.high": "1"}}, 1) == ["unified"]
+    memory = {"memory": {"disableOOMKiller": True, "kernel": 5, "swappiness": 60, "useHierarchy": False}}
+    assert ignored(memory, 1) == ["memory.useHierarchy", "memory.kernel"]
+    assert ignored(memory, 2) == [
+        "memory.kernel",
+        "memory.swappiness",
+        "memory.disableOOMKiller",
+        "memory.useHierarchy",
+    ]
     assert ignored({"network": {"classID": 1}, "cpu": {"realtimeRuntime": 5}}, 2) == [
         "cpu.realtimeRuntime",
         "network.classID",
     ]
+    assert ignored({"blockIO": {"leafWeight": 20}}, 2) == ["blockIO.leafWeight"]
+
+
+def test_the_unified_map_is_refused_by_its_keys_on_version_1() -> None:
+    with pytest.raises(Unsupported) as caught:
+        written({"unified": {"memory.high": "1", "cpu.idle": "1"}}, 1)
+    assert caught.value.subject == "unified.memory.high, unified.cpu.idle"
+    assert written({"unified": {}}, 1) == []
+
+
+def test_the_unified_map_is_written_line_by_line() -> None:
+    unified = {"memory.high": "1000", "io.max": "8:0 rbps=1\n8:16 rbps=2\n"}
+    assert written({"unified": unified}, 2) == [
+        ("memory.high", "1000"),
+        ("io.max", "8:0 rbps=1"),
+        ("io.max", "8:16 rbps=2"),
+    ]
+
+
+def test_what_is_the_default_anyway_needs_no_file() -> None:
+    resources = {"memory": {"limit": -1}, "cpu": {"burst": 0, "idle": 0}}
+    for module, name in ((settings_v1, "memory.memsw.limit_in_bytes"), (settings_v2, "memory.swap.max")):
+        optional = {s.choices[0][0] for s in module.settings(resources)[0] if s.optional}
+        assert name in optional
+        assert "cpu.idle" in optional
+    limited = settings_v2.settings({"memory": {"limit": 1000, "swap": 3000}})[0]
+    assert not any(setting.optional for setting in limited)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +215,7 @@ def test_any_json_is_either_settings_or_a_named_complaint(resources: dict[str, A
             for file, text in written(resources, version):
                 assert "/" not in file
                 assert "\0" not in text
-        except Invalid as error:
+        except (Invalid, Unsupported) as error:
             complaints.append(error.subject)
     assert all(complaints)
 

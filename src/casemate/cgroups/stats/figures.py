@@ -71,8 +71,8 @@ def pick(source: dict[str, int], names: dict[str, str], scale: int = 1) -> dict[
 
 def numbers(directory: str, files: dict[str, str]) -> dict[str, int]:
     """The numbers that the files of a group hold, by our names; missing files are left out."""
-    found = {name: find_number(directory, file) for file, name in files.items()}
-    return {name: number for name, number in found.items() if number is not None}
+    found = [(name, find_number(directory, file)) for file, name in files.items()]
+    return {name: number for name, number in found if number is not None}
 
 
 def huge_page_sizes(directory: str) -> list[str]:
@@ -91,6 +91,26 @@ def read_pids(directory: str | None) -> dict[str, Any]:
     if directory is None or current is None:
         return {}
     return {"current": current, "limit": find_number(directory, "pids.max")}
+
+
+def read_hugetlb(directory: str | None) -> dict[str, Any]:
+    """The hugetlb controller by the file names of either version; reservations, where they are counted (Linux 5.7)."""
+    if directory is None:
+        return {}
+    found: dict[str, Any] = {}
+    for size in huge_page_sizes(directory):
+        for prefix in (f"hugetlb.{size}.rsvd", f"hugetlb.{size}"):
+            files = {
+                f"{prefix}.current": "usage_bytes",
+                f"{prefix}.usage_in_bytes": "usage_bytes",
+                f"{prefix}.max_usage_in_bytes": "peak_bytes",
+                f"{prefix}.failcnt": "failures",
+            }
+            if figures := numbers(directory, files):
+                break
+        events = parse_pairs(find_text(directory, f"hugetlb.{size}.events") or "")
+        found[size] = {**figures, **pick(events, {"max": "failures"})}
+    return found
 
 
 def read_rdma(directory: str | None) -> dict[str, Any]:

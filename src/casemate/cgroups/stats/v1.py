@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from casemate.cgroups.convert import parse_cpu_list
 from casemate.cgroups.hierarchy import UNIFIED
-from casemate.cgroups.settings import find_number, find_text
+from casemate.cgroups.settings import find_text
 from casemate.cgroups.stats.figures import (
-    huge_page_sizes,
     numbers,
     parse_pairs,
     pick,
+    read_hugetlb,
     read_pids,
     read_psi,
     read_rdma,
@@ -76,7 +76,7 @@ def read_v1(directory_of: DirectoryOf) -> dict[str, Any]:
         "pids": read_pids(directory_of("pids")),
         "io": by_device(tables),
         "io_tables": tables,
-        "hugetlb": _hugetlb(directory_of("hugetlb")),
+        "hugetlb": read_hugetlb(directory_of("hugetlb")),
         "rdma": read_rdma(directory_of("rdma")),
         "psi": read_psi(directory_of(UNIFIED)),
     }
@@ -192,21 +192,4 @@ def _memory(directory: str | None) -> dict[str, Any]:
     found["raw"] = raw
     oom = parse_pairs(find_text(directory, "memory.oom_control") or "")
     found.update(pick(oom, {"oom_kill": "oom_kills"}))
-    return found
-
-
-def _hugetlb(directory: str | None) -> dict[str, Any]:
-    if directory is None:
-        return {}
-    found: dict[str, Any] = {}
-    for size in huge_page_sizes(directory):
-        # Reservations, where the kernel counts them (5.7): what a container has mapped but not yet touched counts.
-        rsvd = ".rsvd" if find_number(directory, f"hugetlb.{size}.rsvd.usage_in_bytes") is not None else ""
-        prefix = f"hugetlb.{size}{rsvd}"
-        files = {
-            f"{prefix}.usage_in_bytes": "usage_bytes",
-            f"{prefix}.max_usage_in_bytes": "peak_bytes",
-            f"{prefix}.failcnt": "failures",
-        }
-        found[size] = numbers(directory, files)
     return found

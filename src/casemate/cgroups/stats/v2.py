@@ -8,10 +8,10 @@ from __future__ import annotations
 from casemate.cgroups.convert import parse_cpu_list
 from casemate.cgroups.settings import find_number, find_text
 from casemate.cgroups.stats.figures import (
-    huge_page_sizes,
     numbers,
     parse_pairs,
     pick,
+    read_hugetlb,
     read_pids,
     read_psi,
     read_rdma,
@@ -52,7 +52,7 @@ def read_v2(directory: str) -> dict[str, Any]:
         "pids": read_pids(directory) or _counted(directory),
         "io": parse_io_stat(io),
         "io_tables": io_tables(io),
-        "hugetlb": _hugetlb(directory),
+        "hugetlb": read_hugetlb(directory),
         "rdma": read_rdma(directory),
         "misc": _misc(directory),
         "psi": read_psi(directory),
@@ -144,16 +144,6 @@ def _counted(directory: str) -> dict[str, Any]:
     """Without the pids controller the processes of this one group are counted."""
     text = find_text(directory, "cgroup.procs")
     return {} if text is None else {"current": len(text.split()), "limit": None}
-
-
-def _hugetlb(directory: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for size in huge_page_sizes(directory):
-        files = {f"hugetlb.{size}.rsvd.current": "usage_bytes"}
-        figures = numbers(directory, files) or numbers(directory, {f"hugetlb.{size}.current": "usage_bytes"})
-        events = parse_pairs(find_text(directory, f"hugetlb.{size}.events") or "")
-        found[size] = {**figures, **pick(events, {"max": "failures"})}
-    return found
 
 
 def _misc(directory: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ unprivileged caller's lie below what it was delegated.
 from __future__ import annotations
 
 from casemate.cgroups.hierarchy import read_hierarchies
+from casemate.cgroups.settings import refuse_absent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,10 +89,15 @@ class Cgroup(Protocol):
 
 
 class CgroupManager(Protocol):
-    """Makes and finds groups. ``kind`` is v1, v2 or none; ``unenforced``: what can never be limited here."""
+    """Makes and finds groups. ``kind`` is v1, v2 or none; ``unenforced``: what can never be limited here.
+
+    ``why``: the reason for that, as the end of a sentence; empty for a privileged caller, who may have everything that the
+    kernel has, and from whom nothing is taken in silence.
+    """
 
     kind: str
     unenforced: list[str]
+    why: str
 
     def missing(self, resources: Mapping[str, Any]) -> list[str]:
         """The names of the limits for which there is no controller here: asked before anything is made.
@@ -134,4 +140,40 @@ def open_manager(*, rootless: bool = False, hierarchies: Sequence[Hierarchy] | N
             return second
     from casemate.cgroups.none import NoManager
 
+    if not rootless and _owns_the_machine():
+        return NoManager(why="")
     return NoManager()
+
+
+def _owns_the_machine() -> bool:
+    """Whether this is root outside of any user namespace: who lacks control groups then lacks them by mistake."""
+    try:
+        with open("/proc/self/uid_map", encoding="ascii") as file:
+            return file.read().split() == ["0", "0", "4294967295"]
+    except OSError:
+        return True
+
+
+def refuse_missing(manager: CgroupManager, resources: Mapping[str, Any]) -> None:
+    """Nothing, when there is a controller for every limit, or the caller is one who cannot have them all.
+
+    Raises: Unsupported, naming the limits; Invalid for values that make no sense.
+    """
+    names = manager.missing(resources)
+    if names and not manager.why:
+        refuse_absent(names)
+
+
+def limit(manager: CgroupManager, group: Cgroup, resources: Mapping[str, Any]) -> list[str]:
+    """Set the limits; sentences about those that do not hold.
+
+    A privileged caller gets all that the kernel can do or an error. An ordinary user is told, once and by name; the device
+    list is not mentioned then: without privilege there is no device node that could be made or opened beyond the host's own
+    permissions.
+    Raises: as ``Cgroup.apply``.
+    """
+    names = group.apply(resources, strict=not manager.why)
+    if not manager.why:
+        return [f"{name} has no meaning in cgroup {manager.kind} and is ignored" for name in names]
+    told = [name for name in names if name != "devices"]
+    return [f"not enforced: {', '.join(told)}: {manager.why}"] if told else []

@@ -19,11 +19,12 @@ UNENFORCED = ["cpu", "devices", "memory", "pids"]
 class NoManager:
     """Hands out groups that do nothing."""
 
-    __slots__ = ("kind", "unenforced")
+    __slots__ = ("kind", "unenforced", "why")
 
-    def __init__(self) -> None:
+    def __init__(self, why: str = "this user has no control groups of its own") -> None:
         self.kind = "none"
         self.unenforced = list(UNENFORCED)
+        self.why = why
 
     def missing(self, resources: Mapping[str, Any]) -> list[str]:
         """Everything that was asked for.

@@ -34,7 +34,7 @@ LIMITING = frozenset({"cpu", "devices", "memory", "pids"})
 class V1Manager:
     """Groups below the top of each hierarchy, or below the caller's own groups when it is unprivileged."""
 
-    __slots__ = ("_hierarchies", "_rootless", "kind", "unenforced")
+    __slots__ = ("_hierarchies", "_rootless", "kind", "unenforced", "why")
 
     def __init__(self, hierarchies: list[Hierarchy], *, rootless: bool) -> None:
         self.kind = "v1"
@@ -42,6 +42,7 @@ class V1Manager:
         self._rootless = rootless
         here = {controller for hierarchy in hierarchies for controller in hierarchy.controllers}
         self.unenforced = sorted(LIMITING - here)
+        self.why = "this user may not write their groups" if rootless else ""
 
     @classmethod
     def find(cls, hierarchies: list[Hierarchy], *, rootless: bool) -> V1Manager | None:

@@ -41,7 +41,7 @@ _COLLECTED = ("memory.events", "memory.peak", "cpu.stat")
 class V2Manager:
     """Groups below ``base``, a directory of the unified tree that the caller may write."""
 
-    __slots__ = ("_base", "_hierarchy", "_rootless", "kind", "offered", "unenforced")
+    __slots__ = ("_base", "_hierarchy", "_rootless", "kind", "offered", "unenforced", "why")
 
     def __init__(self, hierarchy: Hierarchy, base: str, *, rootless: bool) -> None:
         self.kind = "v2"
@@ -50,6 +50,7 @@ class V2Manager:
         self._rootless = rootless
         self.offered = frozenset((find_text(base, "cgroup.controllers") or "").split())
         self.unenforced = [name for name in LIMITING if name not in self.offered]
+        self.why = "their controllers are not delegated to this user" if rootless else ""
         if rootless:
             self.unenforced.append("devices")  # needs CAP_BPF in the first user namespace
 

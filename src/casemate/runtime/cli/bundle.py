@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from casemate.cgroups.manager import open_manager
+from casemate.cgroups.manager import limit, open_manager, refuse_missing
 from casemate.core.snapshots import RootFs
 from casemate.errors import Invalid, NotFound
 from casemate.runtime.cli.args import FLAG, VALUE
@@ -114,12 +114,13 @@ def prepare(bundle: Bundle) -> None:
         "cgroup_path": path,
         "annotations": bundle.spec.get("annotations") or {},
     }
+    resources = with_devices(bundle.linux.get("resources") or {})
+    manager = open_manager(rootless=bundle.settings.rootless)
+    refuse_missing(manager, resources)
     bundle.record = create_record(bundle.settings.root, bundle.id, data)
     write_file(f"{bundle.record.directory}/config.json", bundle.raw)
-    resources = bundle.linux.get("resources") or {}
-    manager = open_manager(rootless=bundle.settings.rootless)
     bundle.cgroup = manager.create(path, resources=resources)
-    bundle.notes += [f"{name} could not be limited" for name in bundle.cgroup.apply(with_devices(resources))]
+    bundle.notes += limit(manager, bundle.cgroup, resources)
 
 
 def _default_group(bundle: Bundle) -> str:

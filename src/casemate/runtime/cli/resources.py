@@ -102,7 +102,8 @@ def update(settings: Settings, words: list[str]) -> int:
         text = arguments.value(option)
         if text:
             resources.setdefault(name, {})[key] = text if option in _TEXT else _number(option, text)
-    warn(settings, [f"{name} could not be limited" for name in group.apply(resources)])
+    absent = group.apply(resources, strict=not settings.rootless)
+    warn(settings, [f"{name} could not be limited" for name in absent])
     return 0
 
 

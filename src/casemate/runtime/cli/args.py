@@ -9,6 +9,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 FLAG, VALUE, LIST = "flag", "value", "list"
+_TRUE = ("1", "t", "T", "true", "TRUE", "True")
+_FALSE = ("0", "f", "F", "false", "FALSE", "False")
+
+
+class HelpWanted(Exception):
+    """The caller typed --help."""
 
 
 class Arguments:
@@ -37,13 +43,22 @@ class Arguments:
             raise Invalid(f"read --{name}", text, "it is not a number")
         return int(text)
 
+    def expect(self, least: int, most: int | None = None) -> list[str]:
+        """Return the operands. Raises: Invalid when there are fewer than ``least`` or more than ``most``."""
+        if least <= len(self.operands) <= (len(self.operands) if most is None else most):
+            return self.operands
+        many = str(least) if least == most else f"at least {least}" if most is None else f"{least} to {most}"
+        raise Invalid(
+            "read command line", " ".join(self.operands), f"{many} argument(s) are expected after the options"
+        )
+
     def list(self, name: str) -> list[str]:
         """All values of an option that may be repeated."""
         return self.lists.get(name, [])
 
 
 def parse(words: Sequence[str], options: Mapping[str, str], short: Mapping[str, str]) -> Arguments:
-    """Return the options of ``words`` up to the first operand. Raises: Invalid for an unknown option."""
+    """Return the options of ``words`` up to the first operand. Raises: Invalid for an unknown option, HelpWanted."""
     found = Arguments()
     position = 0
     while position < len(words):
@@ -57,9 +72,11 @@ def parse(words: Sequence[str], options: Mapping[str, str], short: Mapping[str, 
         name = short.get(name, name)
         kind = options.get(name)
         if kind is None:
+            if name in ("help", "h"):
+                raise HelpWanted
             raise Invalid("read command line", word, "unknown option")
         if kind == FLAG:
-            found.flags[name] = not sign or value in ("true", "1", "t")
+            found.flags[name] = not sign or _is_true(word, value)
         else:
             if not sign:
                 position += 1
@@ -73,3 +90,9 @@ def parse(words: Sequence[str], options: Mapping[str, str], short: Mapping[str, 
         position += 1
     found.operands = list(words[position:])
     return found
+
+
+def _is_true(word: str, value: str) -> bool:
+    if value not in _TRUE + _FALSE:
+        raise Invalid("read command line", word, "an option that is on or off takes true or false")
+    return value in _TRUE

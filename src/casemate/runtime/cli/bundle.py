@@ -23,18 +23,16 @@ if TYPE_CHECKING:
     from casemate.runtime.cli.record import Record
     from casemate.runtime.request import KeeperOptions, Stdio
 
-CREATE_OPTIONS = {
+OPTIONS = {
     "bundle": VALUE,
     "console-socket": VALUE,
+    "pidfd-socket": VALUE,
     "pid-file": VALUE,
     "preserve-fds": VALUE,
     "no-pivot": FLAG,
     "no-new-keyring": FLAG,
-    "no-subreaper": FLAG,
-    "detach": FLAG,
-    "keep": FLAG,
 }
-CREATE_SHORT = {"b": "bundle", "d": "detach"}
+SHORT = {"b": "bundle"}
 
 
 class Bundle:
@@ -88,8 +86,7 @@ class Bundle:
 
 def open_bundle(settings: Settings, arguments: Arguments) -> Bundle:
     """Return the bundle of --bundle (default: here). Raises: NotFound, Invalid."""
-    if len(arguments.operands) != 1:
-        raise Invalid("read command line", "", "one container id is expected")
+    arguments.expect(1, 1)
     if arguments.flag("no-pivot"):
         raise Invalid(
             "read command line", "--no-pivot", "a container without pivot_root could reach the host's files"
@@ -106,7 +103,7 @@ def open_bundle(settings: Settings, arguments: Arguments) -> Bundle:
 
 def prepare(bundle: Bundle) -> None:
     """Claim the id, then make the control group with its limits: in that order, so that `delete` knows what to undo."""
-    path = bundle.linux.get("cgroupsPath") or _default_group(bundle)
+    path = group_path(bundle.settings.root, bundle.id, bundle.spec)
     data = {
         "ociVersion": bundle.spec["ociVersion"],
         "bundle": bundle.directory,
@@ -123,11 +120,14 @@ def prepare(bundle: Bundle) -> None:
     bundle.notes += limit(manager, bundle.cgroup, resources)
 
 
-def _default_group(bundle: Bundle) -> str:
-    """Return the control group of a spec that names none: ids are unique only below one --root."""
+def group_path(root: str, container_id: str, spec: dict[str, Any]) -> str:
+    """Return the control group of a container; when its spec names none, ids are unique only below one --root."""
+    path = (spec.get("linux") or {}).get("cgroupsPath")
+    if path:
+        return str(path)
     from binascii import crc32
 
-    return f"casemate-oci/{crc32(os.path.realpath(bundle.settings.root).encode()):08x}-{bundle.id}"
+    return f"casemate-oci/{crc32(os.path.realpath(root).encode()):08x}-{container_id}"
 
 
 def with_devices(resources: dict[str, Any]) -> dict[str, Any]:

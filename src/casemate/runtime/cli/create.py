@@ -6,8 +6,8 @@ import os
 
 from casemate.runtime.cli.args import parse
 from casemate.runtime.cli.bundle import (
-    CREATE_OPTIONS,
-    CREATE_SHORT,
+    OPTIONS,
+    SHORT,
     child_hook,
     open_bundle,
     prepare,
@@ -15,7 +15,13 @@ from casemate.runtime.cli.bundle import (
     undo,
 )
 from casemate.runtime.cli.main import warn
-from casemate.runtime.cli.program.stdio import add_environment, connect_console, direct_stdio, write_pid_file
+from casemate.runtime.cli.program.stdio import (
+    add_environment,
+    announce,
+    check_console,
+    connect_to,
+    direct_stdio,
+)
 from casemate.runtime.container import start_container
 from casemate.runtime.plan import LEAVE
 from casemate.runtime.request import KeeperOptions
@@ -29,7 +35,7 @@ if TYPE_CHECKING:
 
 def create(settings: Settings, words: list[str]) -> int:
     """Make a container; its process waits for `start`."""
-    bundle = open_bundle(settings, parse(words, CREATE_OPTIONS, CREATE_SHORT))
+    bundle = open_bundle(settings, parse(words, OPTIONS, SHORT))
     create_container(bundle)
     return 0
 
@@ -42,7 +48,7 @@ def create_container(bundle: Bundle) -> None:
         os.mkfifo(bundle.record.fifo, 0o600)
         running = _start_to_gate(bundle)
         warn(bundle.settings, bundle.notes + running.notes)
-        write_pid_file(bundle.arguments, running.pid)
+        announce(bundle.arguments, running.pid)
         done = True
     finally:
         if not done and hasattr(bundle, "record"):
@@ -52,7 +58,9 @@ def create_container(bundle: Bundle) -> None:
 def _start_to_gate(bundle: Bundle) -> Running:
     gate = os.open(bundle.record.fifo, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     report = _hook_report(bundle)
-    console = connect_console(bundle.arguments, wanted=bool(bundle.spec["process"].get("terminal")))
+    terminal = bool(bundle.spec["process"].get("terminal"))
+    path = check_console(bundle.arguments, terminal=terminal, detached=True)
+    console = connect_to(path) if path else None
     try:
         stdio = direct_stdio(bundle.arguments, bundle.spec["process"], console)
         add_environment(bundle.spec, bundle.spec["process"], bundle.rootfs)

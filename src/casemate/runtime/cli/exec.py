@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from casemate.errors import Conflict, Invalid, NotFound
-from casemate.kernel.pidfd import open_same
+from casemate.errors import Conflict, Invalid
+from casemate.kernel.pidfd import has_ended
 from casemate.runtime.cli.args import FLAG, LIST, VALUE, parse
 from casemate.runtime.cli.main import warn
 from casemate.runtime.cli.program.following import follow
-from casemate.runtime.cli.program.stdio import add_environment, connect_to, direct_stdio, write_pid_file
+from casemate.runtime.cli.program.stdio import (
+    add_environment,
+    announce,
+    check_console,
+    connect_to,
+    direct_stdio,
+)
 from casemate.runtime.cli.record import load_record, read_file
 from casemate.runtime.exec import exec_process
 from casemate.runtime.plan import LEAVE
@@ -18,14 +24,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from casemate.kernel.fd import Fd
     from casemate.runtime.cli.args import Arguments
     from casemate.runtime.cli.main import Settings
     from casemate.runtime.cli.record import Record
     from casemate.runtime.running import Running
 
-_OPTIONS = {
+OPTIONS = {
     "console-socket": VALUE,
+    "pidfd-socket": VALUE,
     "cwd": VALUE,
     "env": LIST,
     "tty": FLAG,
@@ -43,7 +49,7 @@ _OPTIONS = {
     "cgroup": LIST,
     "no-subreaper": FLAG,
 }
-_SHORT = {
+SHORT = {
     "e": "env",
     "t": "tty",
     "u": "user",
@@ -56,31 +62,18 @@ _SHORT = {
 
 def exec(settings: Settings, words: list[str]) -> int:  # noqa: A001 - the verb's name
     """Run a program in a container; return its exit code, or at once with --detach."""
-    arguments = parse(words, _OPTIONS, _SHORT)
-    if not arguments.operands:
-        raise Invalid("read command line", "", "a container id is expected")
-    if arguments.list("cgroup"):
-        raise Invalid(
-            "read command line",
-            "--cgroup",
-            "sub-groups are not used: the program joins the container's group",
-        )
+    arguments = parse(words, OPTIONS, SHORT)
+    arguments.expect(1)
     record = load_record(settings.root, arguments.operands[0])
+    pidfd = record.open_first()
     _check_status(record, ignore_paused=arguments.flag("ignore-paused"))
-    spec = record.spec()
-    process = _process(arguments, spec)
-    add_environment(spec, process, f"/proc/{record.pid}/root")
-    path = arguments.value("console-socket")
-    detached = arguments.flag("detach")
-    if process.get("terminal") and detached and not path:
-        raise Invalid(
-            "run program", "process.terminal", "--console-socket is needed to hand the terminal over"
-        )
-    console = connect_to(path) if path and process.get("terminal") else None
-    running = _start(settings, record, arguments, process=process, spec=spec, console=console)
+    if pidfd is None:
+        raise Conflict("run program", record.id, "container not running")
+    with pidfd:
+        running = _start(settings, record, arguments, pidfd.fileno())
     warn(settings, running.notes)
-    write_pid_file(arguments, running.pid)
-    if detached:
+    announce(arguments, running.pid)
+    if arguments.flag("detach"):
         running.close()
         return 0
     return follow(running)
@@ -98,19 +91,16 @@ def _check_status(record: Record, *, ignore_paused: bool) -> None:
         raise Conflict("run program", record.id, "the container is still being created")
 
 
-def _start(
-    settings: Settings,
-    record: Record,
-    arguments: Arguments,
-    *,
-    process: dict[str, Any],
-    spec: dict[str, Any],
-    console: Fd | None,
-) -> Running:
-    pidfd = open_same(record.pid, int(record.data.get("start_time") or 0))
-    if pidfd is None:
-        raise NotFound("run program", record.id, "container not running")
-    with pidfd:
+def _start(settings: Settings, record: Record, arguments: Arguments, pidfd: int) -> Running:
+    spec = record.spec()
+    process = _process(arguments, spec)
+    add_environment(spec, process, f"/proc/{record.pid}/root")
+    if has_ended(pidfd):  # what was read by its number may have been a stranger's
+        raise Conflict("run program", record.id, "container not running")
+    detached = arguments.flag("detach")
+    wanted = check_console(arguments, terminal=bool(process.get("terminal")), detached=detached)
+    console = connect_to(wanted) if wanted else None
+    try:
         stdio = direct_stdio(arguments, process, console)
         if stdio.tty and stdio.console_size is None and console is None:
             from casemate.runtime.cli.program.tty import window_size
@@ -119,20 +109,28 @@ def _start(
         request = ExecRequest(
             id=record.id,
             pid=record.pid,
-            pidfd=pidfd.fileno(),
+            pidfd=pidfd,
             process=process,
             spec=spec,
-            cgroup=record.cgroup(),
+            cgroup=_group(record, arguments.list("cgroup")),
             stdio=stdio,
-            keeper=KeeperOptions(mode=LEAVE) if arguments.flag("detach") else None,
+            keeper=KeeperOptions(mode=LEAVE) if detached else None,
             seccomp_cache_dir=f"{settings.root}/.seccomp",
             bundle_dir=record.bundle,
         )
-        try:
-            return exec_process(request)
-        finally:
-            if console is not None:
-                console.close()
+        return exec_process(request)
+    finally:
+        if console is not None:
+            console.close()
+
+
+def _group(record: Record, wanted: list[str]) -> Any:
+    group = record.cgroup()
+    if not wanted or group is None:
+        return group
+    from casemate.runtime.cli.subgroup import open_subgroup
+
+    return open_subgroup(group, wanted, record.open_cgroup)
 
 
 def _process(arguments: Arguments, spec: dict[str, Any]) -> dict[str, Any]:
@@ -146,8 +144,8 @@ def _process(arguments: Arguments, spec: dict[str, Any]) -> dict[str, Any]:
         process = read(read_file(path), what=path)
         check_process(process, what=path)
     else:
-        if len(arguments.operands) < 2:  # noqa: PLR2004 - id and program
-            raise Invalid("read command line", "", "a program is expected")
+        if len(arguments.operands) == 1:
+            raise Invalid("run program", arguments.operands[0], "process args cannot be empty")
         process = dict(spec.get("process") or {})
         process["args"] = arguments.operands[1:]
         process["terminal"] = arguments.flag("tty")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from casemate.errors import Conflict, Invalid
-from casemate.kernel.pidfd import open_same, pidfd_send_signal
+from casemate.kernel.pidfd import pidfd_send_signal
 from casemate.runtime.cli.args import FLAG, parse
 from casemate.runtime.cli.record import load_record
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from casemate.runtime.cli.main import Settings
     from casemate.runtime.cli.record import Record
 
+OPTIONS = {"all": FLAG}
+SHORT = {"a": "all"}
 _SIGTERM, _LAST_SIGNAL = 15, 64
 _NAMES = [
     "HUP",
@@ -49,8 +51,8 @@ _NAMES = [
 
 
 def parse_signal(text: str) -> int:
-    """Return the number of "9", "KILL", "SIGKILL", "SIGRTMIN+3". Raises: Invalid."""
-    if text.isascii() and text.isdigit() and 0 < int(text) <= _LAST_SIGNAL:
+    """Return the number of "9", "KILL", "SIGKILL", "SIGRTMIN+3"; 0 only asks whether it is there. Raises: Invalid."""
+    if text.isascii() and text.isdigit() and 0 <= int(text) <= _LAST_SIGNAL:
         return int(text)
     name = text.upper().removeprefix("SIG")
     if name in _NAMES:
@@ -66,10 +68,8 @@ def parse_signal(text: str) -> int:
 
 def kill(settings: Settings, words: list[str]) -> int:
     """Send a signal (default TERM) to a container."""
-    arguments = parse(words, {"all": FLAG}, {"a": "all"})
-    operands = arguments.operands
-    if not 1 <= len(operands) <= 2:  # noqa: PLR2004 - id and signal
-        raise Invalid("read command line", "", "a container id and a signal are expected")
+    arguments = parse(words, OPTIONS, SHORT)
+    operands = arguments.expect(1, 2)
     signal = parse_signal(operands[1]) if len(operands) > 1 else _SIGTERM
     record = load_record(settings.root, operands[0])
     if arguments.flag("all"):
@@ -81,7 +81,7 @@ def kill(settings: Settings, words: list[str]) -> int:
 
 def signal_first(record: Record, signal: int) -> bool:
     """Send a signal to exactly the process that was recorded; whether it was still there."""
-    pidfd = open_same(record.pid, int(record.data.get("start_time") or 0))
+    pidfd = record.open_first()
     if pidfd is None:
         return False
     with pidfd:

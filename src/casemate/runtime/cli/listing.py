@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-from casemate.errors import CasemateError
+from casemate.errors import CasemateError, Invalid
 from casemate.oci.quick_json import dumps
 from casemate.runtime.cli.args import FLAG, VALUE, parse
+from casemate.runtime.cli.log import write_line
 from casemate.runtime.cli.record import load_record
 
 TYPE_CHECKING = False
@@ -16,16 +17,22 @@ if TYPE_CHECKING:
 
     from casemate.runtime.cli.main import Settings
 
-_COLUMNS = (("ID", "id"), ("PID", "pid"), ("STATUS", "status"), ("BUNDLE", "bundle"), ("CREATED", "created"))
+OPTIONS = {"format": VALUE, "quiet": FLAG}
+SHORT = {"f": "format", "q": "quiet"}
+_COLUMNS = ("id", "pid", "status", "bundle", "created", "owner")
+_NARROWEST, _GAP = 9, 3  # runc's: a cell of 12 characters at least, 3 of them its gap
 
 
 def list_containers(settings: Settings, words: list[str]) -> int:
     """Print the containers as a table, as JSON, or only their ids."""
-    arguments = parse(words, {"format": VALUE, "quiet": FLAG}, {"f": "format", "q": "quiet"})
-    states = _states(settings.root)
+    arguments = parse(words, OPTIONS, SHORT)
+    form = arguments.value("format", "table")
+    if form not in ("table", "json"):
+        raise Invalid("read command line", f"--format {form}", "it is table or json")
+    states = _states(settings)
     if arguments.flag("quiet"):
         text = "".join(f"{item['id']}\n" for item in states)
-    elif arguments.value("format") == "json":
+    elif form == "json":
         text = dumps(states) + "\n"
     else:
         text = _table(states)
@@ -33,24 +40,37 @@ def list_containers(settings: Settings, words: list[str]) -> int:
     return 0
 
 
-def _states(root: str) -> Any:
+def _states(settings: Settings) -> list[dict[str, Any]]:
     try:
-        names = sorted(os.listdir(root))
+        names = sorted(os.listdir(settings.root))
     except FileNotFoundError:
         return []
     found = []
     for name in names:
+        directory = f"{settings.root}/{name}"
+        if name.startswith(".") or not os.path.isdir(directory):
+            continue  # not a container
         try:
-            found.append(load_record(root, name).state())
-        except (CasemateError, OSError):
-            continue  # not a container, or deleted meanwhile
+            record = load_record(settings.root, name)
+            found.append({**record.state(), "owner": _user_name(os.stat(directory).st_uid)})
+        except (CasemateError, OSError) as error:
+            write_line(settings, "error", f"container {name} is left out: {error}")
     return found
 
 
-def _table(states: Any) -> str:
-    rows = [[title for title, _ in _COLUMNS], *([str(item[key]) for _, key in _COLUMNS] for item in states)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+def _user_name(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
+
+
+def _table(states: list[dict[str, Any]]) -> str:
+    rows = [[name.upper() for name in _COLUMNS], *([str(item[key]) for key in _COLUMNS] for item in states)]
+    widths = [max(_NARROWEST, *(len(row[column]) for row in rows)) + _GAP for column in range(len(_COLUMNS))]
+    widths[-1] = 0  # nothing follows the last column
     return "".join(
-        "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n"
-        for row in rows
+        "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + "\n" for row in rows
     )

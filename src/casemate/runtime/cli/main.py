@@ -10,13 +10,15 @@ import sys
 
 from casemate import quickstart
 from casemate.errors import CasemateError, Invalid
-from casemate.runtime.cli.args import FLAG, VALUE, parse
+from casemate.runtime.cli.args import FLAG, VALUE, HelpWanted, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_GLOBAL = {
+    from casemate.runtime.cli.args import Arguments
+
+OPTIONS = {
     "root": VALUE,
     "log": VALUE,
     "log-format": VALUE,
@@ -28,12 +30,13 @@ _GLOBAL = {
     "version": FLAG,
     "help": FLAG,
 }
+SHORT = {"v": "version", "h": "help"}
 
 # verb -> (module, what it does)
 VERBS = {
     "create": ("create", "make a container and wait for start"),
     "delete": ("delete", "remove a container and everything that was made for it"),
-    "events": ("resources", "show resource use (--stats)"),
+    "events": ("events", "show resource use and out-of-memory kills"),
     "exec": ("exec", "run one more program in a container"),
     "features": ("features", "show what this runtime supports"),
     "kill": ("kill", "send a signal to a container"),
@@ -45,23 +48,54 @@ VERBS = {
     "spec": ("spec", "write a config.json to start from"),
     "start": ("start", "execute the program of a created container"),
     "state": ("state", "show the state of a container as JSON"),
-    "update": ("resources", "change the limits of a container"),
+    "update": ("update", "change the limits of a container"),
 }
-_FAILED = 1
+_FAILED, _UNKNOWN_COMMAND, _EXEC_FAILED = 1, 3, 255
+_COMMAND_LINE = "read command line"
 _FUNCTIONS = {"list": "list_containers"}
 
 
 class Settings:
     """The global options."""
 
-    __slots__ = ("debug", "log", "log_format", "root", "rootless")
+    __slots__ = (
+        "criu",
+        "debug",
+        "ignore_cgroups",
+        "log",
+        "log_format",
+        "root",
+        "rootless",
+        "systemd_cgroup",
+    )
 
-    def __init__(self, *, root: str, log: str, log_format: str, debug: bool) -> None:
-        self.root = root
-        self.log = log
-        self.log_format = log_format
-        self.debug = debug
-        self.rootless = os.geteuid() != 0
+    def __init__(self) -> None:
+        self.root = ""
+        self.log = ""
+        self.log_format = ""  # nothing was said: text in the file, plain sentences on standard error
+        self.debug = False
+        self.criu = "criu"
+        self.systemd_cgroup = False
+        self.rootless = self.ignore_cgroups = os.geteuid() != 0
+
+    def take(self, options: Arguments) -> None:
+        """Take over what was typed. Raises: Invalid."""
+        # First what a complaint about the rest needs.
+        self.log, self.log_format = options.value("log"), options.value("log-format")
+        if self.log_format not in ("", "text", "json"):
+            self.log_format, wrong = "", self.log_format
+            raise Invalid(_COMMAND_LINE, f"--log-format {wrong}", "it is text or json")
+        self.root, self.debug = options.value("root") or default_root(), options.flag("debug")
+        self.criu = options.value("criu") or "criu"
+        manager = options.value("cgroup-manager")
+        if manager not in ("", "cgroupfs", "systemd"):
+            raise Invalid(_COMMAND_LINE, f"--cgroup-manager {manager}", "it is cgroupfs or systemd")
+        self.systemd_cgroup = options.flag("systemd-cgroup") or manager == "systemd"
+        rootless = options.value("rootless", "auto").lower()
+        if rootless not in ("auto", "true", "false", "1", "0"):
+            raise Invalid(_COMMAND_LINE, f"--rootless {rootless}", "it is true, false or auto")
+        if rootless != "auto":
+            self.ignore_cgroups = rootless in ("true", "1")
 
 
 def default_root() -> str:
@@ -75,28 +109,40 @@ def default_root() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit code of the process."""
     words = list(sys.argv[1:] if argv is None else argv)
-    settings = Settings(root="", log="", log_format="text", debug=False)
+    settings = Settings()
+    verb = ""
     try:
-        options = parse(words, _GLOBAL, {"v": "version", "h": "help"})
-        settings.log, settings.log_format = options.value("log"), options.value("log-format", "text")
-        settings.root, settings.debug = options.value("root") or default_root(), options.flag("debug")
+        options = parse(words, OPTIONS, SHORT)
+        settings.take(options)
         if options.flag("version"):
             return _say_version()
-        if options.flag("help") or not options.operands or options.operands[0] in ("help", "h"):
-            return _say_help(failed=not options.operands and not options.flag("help"))
+        verb = options.operands[0] if options.operands else "help"
+        if options.flag("help") or verb in ("help", "h"):
+            return _say_help(options.operands[1] if len(options.operands) > 1 else "")
         return _run_verb(settings, options.operands)
+    except HelpWanted:
+        return _say_help(verb)
     except CasemateError as error:
-        _report(settings, _as_go_says(error), error.hint)
-        return error.exit_code if error.exit_code in (126, 127) else _FAILED
+        hint = error.hint
+        if error.doing == _COMMAND_LINE and verb in VERBS:
+            hint = hint or f"casemate-oci {verb} --help says what it takes"
+        _report(settings, _as_go_says(error), hint)
+        if error.doing == _COMMAND_LINE:
+            return _FAILED if verb in VERBS or not verb else _UNKNOWN_COMMAND
     except OSError as error:
         _report(settings, str(error), "")
-        return _FAILED
+    # The program's own exit codes stay apart from ours: exec says 255 when there was none.
+    return _EXEC_FAILED if verb == "exec" else _FAILED
 
 
 def _run_verb(settings: Settings, operands: list[str]) -> int:
     verb, rest = operands[0], operands[1:]
     if verb not in VERBS:
-        raise Invalid("read command line", verb, "unknown command", hint="casemate-oci --help lists them")
+        raise Invalid(_COMMAND_LINE, verb, "unknown command", hint="casemate-oci --help lists them")
+    if settings.debug:
+        from casemate.runtime.cli.log import write_line
+
+        write_line(settings, "debug", f"{' '.join(operands)} (state in {settings.root})")
     quickstart.verb = verb
     module = __import__(f"casemate.runtime.cli.{VERBS[verb][0]}", fromlist=[verb])
     code: int = getattr(module, _FUNCTIONS.get(verb, verb))(settings, rest)
@@ -110,15 +156,14 @@ def _say_version() -> int:
     return 0
 
 
-def _say_help(*, failed: bool) -> int:
-    lines = [
-        "Usage: casemate-oci [--root DIR] [--log FILE] [--log-format text|json] COMMAND ...",
-        "",
-        "Commands:",
-    ]
-    lines += [f"  {verb:<10}{about}" for verb, (_, about) in sorted(VERBS.items())]
-    print("\n".join(lines), file=sys.stderr if failed else sys.stdout)
-    return _FAILED if failed else 0
+def _say_help(verb: str) -> int:
+    quickstart.verb = ""
+    from casemate.runtime.cli import usage
+
+    if verb and verb not in VERBS:
+        raise Invalid(_COMMAND_LINE, verb, "unknown command", hint="casemate-oci --help lists them")
+    sys.stdout.write(usage.verb_help(verb) if verb else usage.main_help(OPTIONS, SHORT))
+    return 0
 
 
 def _as_go_says(error: CasemateError) -> str:
@@ -132,10 +177,13 @@ def _as_go_says(error: CasemateError) -> str:
 
 
 def _report(settings: Settings, message: str, hint: str) -> None:
-    from casemate.runtime.cli.log import write_error
+    from casemate.runtime.cli.log import line, write_line
 
     quickstart.verb = ""  # what a failure needs is not what the verb needs
-    write_error(settings, message)
+    write_line(settings, "error", message)
+    if settings.log_format and not settings.log:  # standard error is the log of whoever asks for a format
+        print(line(settings, "error", message), file=sys.stderr)  # noqa: T201 - the log
+        return
     print(f"casemate-oci: {message}", file=sys.stderr)  # noqa: T201 - the command line's own voice
     if hint:
         print(f"  fix: {hint}", file=sys.stderr)  # noqa: T201 - same

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from casemate.errors import AlreadyExists, Invalid, NotFound
+from casemate.errors import AlreadyExists, CasemateError, Corrupt, Invalid, NotFound, Unsupported
 from casemate.kernel import procfs
 from casemate.oci.quick_json import dumps, loads
 
@@ -18,11 +18,15 @@ if TYPE_CHECKING:
     from typing import Any
 
     from casemate.cgroups.manager import Cgroup
+    from casemate.kernel.fd import Fd
 
 _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 _LONGEST_ID = 1024
 _LIMIT = 16 << 20
 FIFO = "exec.fifo"
+_STATE = "state.json"
+_VERSION = 1
+"""Of state.json: whoever changes what a field means raises it, and what is there is refused by name."""
 
 
 def check_id(text: str) -> str:
@@ -50,7 +54,7 @@ class Record:
     @property
     def bundle(self) -> str:
         """The bundle's directory."""
-        return str(self.data["bundle"])
+        return str(self.data.get("bundle", ""))
 
     @property
     def fifo(self) -> str:
@@ -64,9 +68,9 @@ class Record:
 
     def save(self) -> None:
         """Replace the stored state in one step."""
-        temporary = f"{self.directory}/state.json.{os.getpid()}"
+        temporary = f"{self.directory}/{_STATE}.{os.getpid()}"
         write_file(temporary, dumps(self.data).encode())
-        os.rename(temporary, f"{self.directory}/state.json")
+        os.rename(temporary, f"{self.directory}/{_STATE}")
 
     def spec(self) -> dict[str, Any]:
         """The config.json that the container was made from."""
@@ -90,6 +94,14 @@ class Record:
             return False
         return procfs.process_state(self.pid) not in (None, "Z", "X")
 
+    def open_first(self) -> Fd | None:
+        """Return a pidfd of the first process, never of a stranger with its old number; None when it has ended."""
+        from casemate.kernel.pidfd import open_same
+
+        if not self.pid or self.data.get("boot_id") != procfs.boot_id():
+            return None
+        return open_same(self.pid, int(self.data.get("start_time") or 0))
+
     def status(self) -> str:
         """The status of the runtime-spec, and "paused"."""
         if not self.pid:
@@ -109,18 +121,21 @@ class Record:
     def cgroup(self) -> Cgroup | None:
         """The control group, None when it is gone or never was."""
         path = self.data.get("cgroup_path")
-        if not path:
-            return None
-        from casemate.cgroups.manager import open_manager
-
         try:
-            return open_manager(rootless=os.geteuid() != 0).open(path)
+            return self.open_cgroup(path) if path else None
         except NotFound:
             return None
+
+    def open_cgroup(self, path: str) -> Cgroup:
+        """Return a group of the manager that made the container's. Raises: NotFound."""
+        from casemate.cgroups.manager import open_manager
+
+        return open_manager(rootless=os.geteuid() != 0).open(path)
 
     def state(self) -> dict[str, Any]:
         """The state object of the runtime-spec, with runc's additions."""
         status = self.status()
+        annotations = self.data.get("annotations")
         return {
             "ociVersion": self.data.get("ociVersion", "1.0.2"),
             "id": self.id,
@@ -129,7 +144,7 @@ class Record:
             "bundle": self.bundle,
             "rootfs": self.data.get("rootfs", ""),
             "created": self.data.get("created", ""),
-            "annotations": self.data.get("annotations") or {},
+            **({"annotations": annotations} if annotations else {}),
             "owner": "",
         }
 
@@ -143,9 +158,13 @@ def create_record(root: str, container_id: str, data: dict[str, Any]) -> Record:
         os.mkdir(record.directory, 0o711)
     except FileExistsError:
         raise AlreadyExists(
-            "create container", container_id, "container with given ID already exists"
+            "create container",
+            container_id,
+            "container with given ID already exists",
+            hint=f"casemate-oci delete {container_id}, with --force when it runs or was left half-made",
         ) from None
     own = os.getpid()
+    data["version"] = _VERSION
     data["maker"] = {"pid": own, "start_time": procfs.start_time(own)}
     data["created"] = _now()
     record.save()
@@ -153,20 +172,81 @@ def create_record(root: str, container_id: str, data: dict[str, Any]) -> Record:
 
 
 def load_record(root: str, container_id: str) -> Record:
-    """Return a container's record. Raises: NotFound."""
+    """Return a container's record. Raises: NotFound, Corrupt, Unsupported when another version wrote it."""
     check_id(container_id)
+    hint = f"casemate-oci delete --force {container_id} removes what is left of it"
     try:
-        data = loads(read_file(f"{root}/{container_id}/state.json"), what="state.json")
+        data = loads(read_file(f"{root}/{container_id}/{_STATE}"), what=_STATE)
     except FileNotFoundError:
         raise NotFound("find container", container_id, "container does not exist") from None
+    except Invalid as error:
+        raise Corrupt("read the state of container", container_id, error.why, hint=hint) from None
+    if not isinstance(data, dict):
+        raise Corrupt("read the state of container", container_id, "it is not an object", hint=hint)
+    if data.get("version") != _VERSION:
+        why = f"another version wrote it ({data.get('version', 'without a number')}, not {_VERSION})"
+        raise Unsupported("read the state of container", container_id, why, hint=hint)
+    if _well_typed(data) != data:
+        wrong = ", ".join(sorted(data.keys() - _well_typed(data).keys()))
+        raise Corrupt("read the state of container", container_id, f"wrong values: {wrong}", hint=hint)
     return Record(root, container_id, data)
 
 
-def remove_directory(directory: str) -> None:
-    """Delete the record's files and directory; absent is success."""
+_TYPES = {
+    "pid": int,
+    "start_time": int,
+    "boot_id": str,
+    "bundle": str,
+    "cgroup_path": str,
+    "maker": dict,
+    "annotations": dict,
+}
+
+
+def _well_typed(data: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in data.items()
+        if value is None or isinstance(value, _TYPES.get(name, object))
+    }
+
+
+def salvage_record(root: str, container_id: str) -> Record:
+    """Return what can still be known of a container whose state is broken, missing or another version's: for its removal."""
+    record = Record(root, check_id(container_id), {})
     try:
-        for name in os.listdir(directory):
-            os.unlink(f"{directory}/{name}")
+        found = loads(read_file(f"{record.directory}/{_STATE}"), what=_STATE)
+        record.data = _well_typed(found) if isinstance(found, dict) else {}
+    except (OSError, CasemateError):
+        record.data = {}
+    if "cgroup_path" not in record.data:
+        from casemate.runtime.cli.bundle import group_path
+
+        try:
+            spec = record.spec()
+            record.data["cgroup_path"] = group_path(root, container_id, spec)
+        except (OSError, CasemateError, AttributeError):  # no config.json, or none that is one
+            record.data["cgroup_path"] = group_path(root, container_id, {})
+    record.data.setdefault("bundle", "")
+    return record
+
+
+def remove_directory(directory: str) -> None:
+    """Delete the record's files and directory; absent is success. The state goes last: until then it can be tried again."""
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return
+    for name in sorted(names, key=lambda name: name == _STATE):
+        path = f"{directory}/{name}"
+        if os.path.isdir(path) and not os.path.islink(path):  # not ours, but in the way
+            remove_directory(path)
+            continue
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            continue
+    try:
         os.rmdir(directory)
     except FileNotFoundError:
         return

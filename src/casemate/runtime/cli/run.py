@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 
 from casemate.errors import Conflict
-from casemate.runtime.cli.args import parse
+from casemate.runtime.cli import bundle as bundles
+from casemate.runtime.cli.args import FLAG, parse
 from casemate.runtime.cli.bundle import (
-    CREATE_OPTIONS,
-    CREATE_SHORT,
     child_hook,
     open_bundle,
     prepare,
@@ -17,7 +16,7 @@ from casemate.runtime.cli.bundle import (
 )
 from casemate.runtime.cli.main import warn
 from casemate.runtime.cli.program.following import follow
-from casemate.runtime.cli.program.stdio import add_environment, connect_to, direct_stdio, write_pid_file
+from casemate.runtime.cli.program.stdio import add_environment, announce, check_console, direct_stdio
 from casemate.runtime.container import start_container
 
 TYPE_CHECKING = False
@@ -28,9 +27,13 @@ if TYPE_CHECKING:
     from casemate.runtime.running import Running
 
 
+OPTIONS = {**bundles.OPTIONS, "no-subreaper": FLAG, "detach": FLAG, "keep": FLAG}
+SHORT = {**bundles.SHORT, "d": "detach"}
+
+
 def run(settings: Settings, words: list[str]) -> int:
     """Run a container to its end; return its exit code."""
-    bundle = open_bundle(settings, parse(words, CREATE_OPTIONS, CREATE_SHORT))
+    bundle = open_bundle(settings, parse(words, OPTIONS, SHORT))
     if bundle.arguments.flag("detach"):
         return _run_detached(bundle)
     done = False
@@ -38,7 +41,7 @@ def run(settings: Settings, words: list[str]) -> int:
         prepare(bundle)
         running = _start(bundle)
         warn(settings, bundle.notes + running.notes)
-        write_pid_file(bundle.arguments, running.pid)
+        announce(bundle.arguments, running.pid)
         _after_start(bundle)
         code = follow(running)
         done = True
@@ -51,20 +54,16 @@ def run(settings: Settings, words: list[str]) -> int:
 
 
 def _start(bundle: Bundle) -> Running:
-    path = bundle.arguments.value("console-socket")
-    console = connect_to(path) if path else None
-    try:
-        stdio = direct_stdio(bundle.arguments, bundle.spec["process"], console)
-        if stdio.tty and stdio.console_size is None:
-            from casemate.runtime.cli.program.tty import window_size
+    process = bundle.spec["process"]
+    check_console(bundle.arguments, terminal=bool(process.get("terminal")), detached=False)
+    stdio = direct_stdio(bundle.arguments, process, None)
+    if stdio.tty and stdio.console_size is None:
+        from casemate.runtime.cli.program.tty import window_size
 
-            stdio.console_size = window_size(0)
-        add_environment(bundle.spec, bundle.spec["process"], bundle.rootfs)
-        request = request_for(bundle, stdio, keeper=None, gate_fd=None, hooks=child_hook(bundle))
-        return start_container(request)
-    finally:
-        if console is not None:
-            console.close()
+        stdio.console_size = window_size(0)
+    add_environment(bundle.spec, process, bundle.rootfs)
+    request = request_for(bundle, stdio, keeper=None, gate_fd=None, hooks=child_hook(bundle))
+    return start_container(request)
 
 
 def _run_detached(bundle: Bundle) -> int:

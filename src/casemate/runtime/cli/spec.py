@@ -15,11 +15,16 @@ if TYPE_CHECKING:
     from casemate.runtime.cli.main import Settings
 
 
+OPTIONS = {"bundle": VALUE, "rootless": FLAG}
+SHORT = {"b": "bundle"}
+
+
 def spec(settings: Settings, words: list[str]) -> int:
     """Write config.json into the bundle; --rootless for an ordinary user. Raises: AlreadyExists."""
     import json
 
-    arguments = parse(words, {"bundle": VALUE, "rootless": FLAG}, {"b": "bundle"})
+    arguments = parse(words, OPTIONS, SHORT)
+    arguments.expect(0, 0)
     path = os.path.join(arguments.value("bundle", "."), "config.json")
     document = default_spec(rootless=arguments.flag("rootless") or settings.rootless)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from casemate.errors import Conflict, Invalid
+from casemate.errors import Conflict
 from casemate.runtime.cli.args import parse
 from casemate.runtime.cli.record import load_record
 
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 def start(settings: Settings, words: list[str]) -> int:
     """Start a created container."""
-    operands = parse(words, {}, {}).operands
-    if len(operands) != 1:
-        raise Invalid("read command line", "", "one container id is expected")
+    operands = parse(words, {}, {}).expect(1, 1)
     record = load_record(settings.root, operands[0])
     status = record.status()
     if status == "stopped":

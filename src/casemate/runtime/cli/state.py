@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from casemate.errors import Invalid
 from casemate.oci.quick_json import dumps
 from casemate.runtime.cli.args import parse
 from casemate.runtime.cli.record import load_record
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 
 def state(settings: Settings, words: list[str]) -> int:
     """Print the state of a container as JSON."""
-    operands = parse(words, {}, {}).operands
-    if len(operands) != 1:
-        raise Invalid("read command line", "", "one container id is expected")
+    operands = parse(words, {}, {}).expect(1, 1)
     sys.stdout.write(dumps(load_record(settings.root, operands[0]).state()) + "\n")
     return 0

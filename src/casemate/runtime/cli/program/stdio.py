@@ -18,11 +18,23 @@ if TYPE_CHECKING:
 _FIRST_INHERITED = 3
 
 
+def announce(arguments: Arguments, pid: int) -> None:
+    """Tell who asked for it which process it is: --pid-file, --pidfd-socket."""
+    write_pid_file(arguments, pid)
+    path = arguments.value("pidfd-socket")
+    if path:
+        from casemate.kernel.pidfd import pidfd_open
+        from casemate.kernel.socket_fds import send_fds
+
+        with connect_to(path) as connection, pidfd_open(pid) as pidfd:
+            send_fds(connection.fileno(), b"pidfd", [pidfd.fileno()])
+
+
 def write_pid_file(arguments: Arguments, pid: int) -> None:
     """Write --pid-file in one step, so that a reader never sees half a number."""
     path = arguments.value("pid-file")
     if path:
-        temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}")
+        temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}")
         write_file(temporary, str(pid).encode(), 0o644)
         os.rename(temporary, path)
 
@@ -42,18 +54,18 @@ def direct_stdio(arguments: Arguments, process: dict[str, Any], console: Fd | No
     )
 
 
-def connect_console(arguments: Arguments, *, wanted: bool) -> Fd | None:
-    """Return a connection to --console-socket, None when there is no terminal. Raises: Invalid when one lacks the other."""
+def check_console(arguments: Arguments, *, terminal: bool, detached: bool) -> str:
+    """Return the path of --console-socket, "" when the terminal stays with us or there is none. Raises: Invalid."""
     path = arguments.value("console-socket")
-    if wanted and not path:
+    if detached and terminal and not path:
         raise Invalid(
-            "create container", "process.terminal", "--console-socket is needed to hand the terminal over"
+            "hand the terminal over", "process.terminal", "it is true, and --console-socket is missing"
         )
-    if not wanted:
-        if path:
-            raise Invalid("create container", "--console-socket", "process.terminal is false")
-        return None
-    return connect_to(path)
+    if path and not (detached and terminal):
+        raise Invalid(
+            "hand the terminal over", "--console-socket", "there is no terminal, or nobody detaches from it"
+        )
+    return path
 
 
 def connect_to(path: str) -> Fd:

@@ -9,9 +9,9 @@ import pytest
 
 from casemate.errors import CasemateError, Corrupt, Invalid, NotFound, Unsupported
 from casemate.runtime.cli import main, usage
-from casemate.runtime.cli.events import parse_duration
+from casemate.runtime.cli.group.events import parse_duration
+from casemate.runtime.cli.group.update import parse_size
 from casemate.runtime.cli.record import load_record, salvage_record
-from casemate.runtime.cli.update import parse_size
 
 if TYPE_CHECKING:
     from pathlib import Path

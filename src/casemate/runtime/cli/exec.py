@@ -128,7 +128,7 @@ def _group(record: Record, wanted: list[str]) -> Any:
     group = record.cgroup()
     if not wanted or group is None:
         return group
-    from casemate.runtime.cli.subgroup import open_subgroup
+    from casemate.runtime.cli.group.subgroup import open_subgroup
 
     return open_subgroup(group, wanted, record.open_cgroup)
 

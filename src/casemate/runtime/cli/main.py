@@ -36,19 +36,19 @@ SHORT = {"v": "version", "h": "help"}
 VERBS = {
     "create": ("create", "make a container and wait for start"),
     "delete": ("delete", "remove a container and everything that was made for it"),
-    "events": ("events", "show resource use and out-of-memory kills"),
+    "events": ("group.events", "show resource use and out-of-memory kills"),
     "exec": ("exec", "run one more program in a container"),
     "features": ("features", "show what this runtime supports"),
     "kill": ("kill", "send a signal to a container"),
     "list": ("listing", "show the containers below --root"),
-    "pause": ("resources", "freeze all processes of a container"),
-    "ps": ("resources", "show the processes of a container"),
-    "resume": ("resources", "let a paused container go on"),
+    "pause": ("group.resources", "freeze all processes of a container"),
+    "ps": ("group.resources", "show the processes of a container"),
+    "resume": ("group.resources", "let a paused container go on"),
     "run": ("run", "create, start, wait and delete"),
     "spec": ("spec", "write a config.json to start from"),
     "start": ("start", "execute the program of a created container"),
     "state": ("state", "show the state of a container as JSON"),
-    "update": ("update", "change the limits of a container"),
+    "update": ("group.update", "change the limits of a container"),
 }
 _FAILED, _UNKNOWN_COMMAND, _EXEC_FAILED = 1, 3, 255
 _COMMAND_LINE = "read command line"

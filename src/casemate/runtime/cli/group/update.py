@@ -6,9 +6,9 @@ import sys
 
 from casemate.errors import CasemateError, Invalid, Unsupported
 from casemate.runtime.cli.args import VALUE, parse
+from casemate.runtime.cli.group.resources import open_group
 from casemate.runtime.cli.main import warn
 from casemate.runtime.cli.record import read_file
-from casemate.runtime.cli.resources import open_group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import sys
 from casemate.errors import Invalid
 from casemate.oci.quick_json import dumps
 from casemate.runtime.cli.args import FLAG, VALUE, parse
-from casemate.runtime.cli.resources import open_group
+from casemate.runtime.cli.group.resources import open_group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

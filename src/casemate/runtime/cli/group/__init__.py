@@ -1,0 +1,1 @@
+"""Verbs about the control group of a container."""

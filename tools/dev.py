@@ -238,8 +238,8 @@ def task_lint(arguments: list[str]) -> None:
 
 
 def task_test(arguments: list[str]) -> None:
-    """Run every lane (unit, system as root, system as an ordinary user), or what is given to pytest."""
-    ensure_packages("run", "build", "images", "peers", "tests")
+    """Run every lane (unit, system as root and as an ordinary user, lab), or what is given to pytest."""
+    ensure_packages("run", "build", "images", "peers", "tests", *(() if arguments else ("lab",)))
     ensure_environment()
     if arguments:
         run([PYTHON, "-m", "pytest", *arguments])
@@ -254,7 +254,24 @@ def task_bench(arguments: list[str]) -> None:
     run([PYTHON, "-m", "bench", *arguments])
 
 
-TASKS = {"demo": task_demo, "test": task_test, "lint": task_lint, "bench": task_bench, "setup": task_setup}
+def task_lab(arguments: list[str]) -> None:
+    """Run tests in a virtual machine of ours with systemd, cgroup v2 and AppArmor."""
+    if os.uname().machine != "x86_64":
+        say("the lab's guest is x86-64, this machine is not: run ./dev lab on one that is")
+        sys.exit(1)
+    ensure_packages("run", "build", "images", "lab")
+    ensure_environment()
+    run([PYTHON, "-m", "tools.lab", *arguments])
+
+
+TASKS = {
+    "demo": task_demo,
+    "test": task_test,
+    "lint": task_lint,
+    "bench": task_bench,
+    "lab": task_lab,
+    "setup": task_setup,
+}
 
 
 def main() -> None:

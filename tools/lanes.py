@@ -1,4 +1,4 @@
-"""Run the test lanes one after the other: unit, system as root, system as an ordinary user.
+"""Run the test lanes one after the other: unit, system as root, system as an ordinary user, a little of each in the lab.
 
 Run by root, the rootless lane gets an ordinary user that exists only in a private mount namespace (copies
 of /etc/passwd, /etc/subuid, ... with one line more): nothing on the machine changes. Run by an ordinary
@@ -98,6 +98,14 @@ def rootless_lane() -> bool:
         subprocess.call(["rm", "-rf", work])
 
 
+def lab_lane() -> bool:
+    """Run the lab's short selection: systemd, one hierarchy of control groups, AppArmor (docs/lab.md)."""
+    if os.uname().machine != "x86_64":
+        print("== lane lab: not run, its guest is x86-64")
+        return True
+    return lane("lab", [sys.executable, "-m", "tools.lab", "short"])
+
+
 def main() -> int:
     """Run all lanes that this user can run; return 0 when all passed."""
     is_root = os.geteuid() == 0
@@ -111,6 +119,7 @@ def main() -> int:
     else:
         results.append(lane("system-rootless", pytest(*SYSTEM, "-m", "not needs_root")))
         print("== lane system-root: not run, it needs root (run ./dev test as root for it)")
+    results.append(lab_lane())
     return 0 if all(results) else 1
 
 

@@ -61,4 +61,4 @@ def test_nothing_is_installed_twice(dev: ModuleType) -> None:
 
 
 def test_every_package_group_that_a_task_needs_exists(dev: ModuleType) -> None:
-    assert {"run", "build", "images", "peers", "tests", "bench"} <= set(dev.package_groups())
+    assert {"run", "build", "images", "peers", "tests", "bench", "lab"} <= set(dev.package_groups())

@@ -57,7 +57,9 @@ def unpack(snapshotter: Snapshotter, tmp_path: Path) -> Callable[..., str]:
     def run(data: bytes, parent: str | None = None) -> str:
         digest = digest_of(data)
         chain = digest if parent is None else digest_of(f"{parent} {digest}".encode())
-        path = tmp_path / f"{digest[7:]}-{threading.get_ident()}"  # another thread may be reading the same layer's
+        path = (
+            tmp_path / f"{digest[7:]}-{threading.get_ident()}"
+        )  # another thread may be reading the same layer's
         path.write_bytes(data)
         spec = LayerSpec(
             blob_digest=digest, media_type="tar", diff_id=digest, chain_id=chain, parent_chain_id=parent

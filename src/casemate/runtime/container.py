@@ -12,6 +12,7 @@ from casemate.kernel.fd import Fd
 from casemate.runtime.compile import devices, masks, mounts, namespaces, rootfs, terminal, validate
 from casemate.runtime.compile.build import Build
 from casemate.runtime.compile.confine import Confinement, add_confinement, add_exec
+from casemate.runtime.launch import BORN
 from casemate.runtime.ops import REPORT_CREATED
 from casemate.runtime.plan import LEAVE
 from casemate.runtime.running import Compiled, launch_compiled, set_keeper
@@ -42,7 +43,10 @@ def start_container(request: ContainerRequest, *, deadline_s: float = 60.0) -> R
     compiled = _compile_container(request)
 
     def answer(code: int, pid: int) -> None:
-        if code == namespaces.ASK_MAPS:
+        if code == BORN:
+            if request.on_child is not None:
+                request.on_child(pid)
+        elif code == namespaces.ASK_MAPS:
             _map_ids(pid, compiled.build.id_map)
         elif code == ASK_HOOKS and request.hooks is not None:
             request.hooks(pid)
@@ -98,7 +102,9 @@ def _add_container(build: Build, request: ContainerRequest, compiled: Compiled) 
     if late or build.is_new("cgroup"):
         namespaces.add_cgroup_namespace(build)
         mounts.add_cgroup_mounts(build, late, cgroup=request.cgroup)
-    if request.hooks is not None:
+    if (
+        request.hooks is not None or request.on_child is not None
+    ):  # it goes no further before `on_child` has returned
         build.inside("ASK", ASK_HOOKS, meaning="run the hooks")
     hooks = build.spec.get("hooks") or {}
     if hooks.get("createContainer"):

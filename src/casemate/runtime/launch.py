@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 MESSAGE = struct.Struct("<IIiIQ")  # struct message in src/enter/enter.h
 CHILD, REPORT, ASK, FAIL, EXECED, EXIT = range(1, 7)
 FDS_PER_MESSAGE = 250
+BORN = 0  # not asked: the child has just been born
 GO_ON, ABORT = b"\0", b"\1"
 NO_PROGRAM = 255  # FAIL before any operation: the plan itself was refused
 
@@ -114,7 +115,8 @@ class Launched:
 def launch(plan: Plan, *, on_ask: OnAsk | None = None, deadline_s: float | None = 60.0) -> Launched:
     """Execute ``plan`` until the program runs (mode LEAVE: until REPORT 1), or leave nothing behind.
 
-    ``on_ask(code, pid)`` is called for each ASK, ``pid`` being 0 before the child exists; when it raises,
+    ``on_ask(code, pid)`` is called for each ASK, ``pid`` being 0 before the child exists, and with BORN when the
+    child exists, which does not wait for the answer: what is done then costs no time. When it raises,
     everything is undone and the exception goes on. The plan's descriptors stay the caller's: call
     ``plan.close()``.
     Raises: ProgramNotFound (exit 127), NotExecutable (126), or the category of the failed operation's errno,
@@ -165,6 +167,8 @@ def _follow(launched: Launched, plan: Plan, on_ask: OnAsk | None, deadline: floa
         kind, first, number, program, detail = message
         if kind == CHILD:
             launched.pid, launched.keeper_pid = number, first
+            if on_ask is not None:
+                on_ask(BORN, number)
         elif kind == REPORT:
             launched.reports.append(first)
             if plan.keeper.mode == LEAVE and first == REPORT_CREATED:

@@ -114,8 +114,9 @@ class ContainerRequest:
 
     ``spec`` is the OCI config.json; ``rootfs`` what becomes its ``/``; relative paths of the spec count from ``bundle_dir``.
     ``id_map`` maps the new user namespace (None: the spec's own mappings, or none). ``gate_fd``: the program waits for one byte
-    from it before it is executed; ``hold`` makes such a gate, opened by ``Running.release``. ``hooks`` is called with the pid
-    while the child waits before pivot_root. ``hook_state``: the state object (without pid and status) for hooks that run in the
+    from it before it is executed; ``hold`` makes such a gate, opened by ``Running.release``. ``on_child`` is called with the
+    pid as soon as the child exists, ``hooks`` while it waits before pivot_root, both before its
+    program runs. ``hook_state``: the state object (without pid and status) for hooks that run in the
     container's namespaces; those of startContainer report to ``hook_report_fd`` when they run behind a gate.
     ``keeper`` None: the parent stays only as long as this process does.
     ``init``: the first process is an init of ours that reaps and passes signals on to the program.
@@ -135,6 +136,7 @@ class ContainerRequest:
         "keeper",
         "keyring",
         "landlock",
+        "on_child",
         "rootfs",
         "seccomp_cache_dir",
         "spec",
@@ -156,6 +158,7 @@ class ContainerRequest:
         id_map: IdMap | None = None,
         hold: bool = False,
         gate_fd: int | None = None,
+        on_child: Any = None,
         hooks: Any = None,
         hook_state: dict[str, Any] | None = None,
         hook_report_fd: int | None = None,
@@ -175,6 +178,7 @@ class ContainerRequest:
         self.id_map = id_map
         self.hold = hold
         self.gate_fd = gate_fd
+        self.on_child = on_child
         self.hooks = hooks
         self.hook_state = hook_state
         self.hook_report_fd = hook_report_fd

@@ -147,7 +147,6 @@ def request_for(
     *,
     keeper: KeeperOptions | None,
     gate_fd: int | None,
-    hooks: Any,
     hook_report_fd: int | None = None,
 ) -> ContainerRequest:
     """Return the request that starts the bundle."""
@@ -161,24 +160,24 @@ def request_for(
         keeper=keeper,
         seccomp_cache_dir=f"{bundle.settings.root}/.seccomp",
         gate_fd=gate_fd,
-        hooks=hooks,
+        on_child=bundle.record.set_child,
+        hooks=_create_hooks(bundle),
         hook_state=bundle.hook_state(),
         hook_report_fd=hook_report_fd,
         keyring=not bundle.arguments.flag("no-new-keyring"),
     )
 
 
-def child_hook(bundle: Bundle) -> Any:
-    """Return what is called while the child waits: its pid is stored first, then the hooks run."""
+def _create_hooks(bundle: Bundle) -> Any:
+    """Return what runs the hooks of the runtime's namespaces while the child waits, None without any."""
+    hooks = bundle.spec.get("hooks") or {}
+    if not hooks.get("prestart") and not hooks.get("createRuntime"):
+        return None
 
     def run(pid: int) -> None:
-        bundle.record.set_child(pid)
-        hooks = bundle.spec.get("hooks") or {}
-        if hooks.get("prestart") or hooks.get("createRuntime"):
-            from casemate.runtime.cli.hooks import run_create_hooks
+        from casemate.runtime.cli.hooks import run_create_hooks
 
-            state = bundle.record.state() | {"pid": pid, "status": "creating"}
-            run_create_hooks(bundle.spec, state)
+        run_create_hooks(bundle.spec, bundle.record.state() | {"pid": pid, "status": "creating"})
 
     return run
 

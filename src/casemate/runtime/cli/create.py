@@ -8,7 +8,6 @@ from casemate.runtime.cli.args import parse
 from casemate.runtime.cli.bundle import (
     OPTIONS,
     SHORT,
-    child_hook,
     open_bundle,
     prepare,
     request_for,
@@ -69,7 +68,6 @@ def _start_to_gate(bundle: Bundle) -> Running:
             stdio,
             keeper=KeeperOptions(mode=LEAVE),
             gate_fd=gate,
-            hooks=child_hook(bundle),
             hook_report_fd=report,
         )
         return start_container(request)

@@ -8,7 +8,6 @@ from casemate.errors import Conflict
 from casemate.runtime.cli import bundle as bundles
 from casemate.runtime.cli.args import FLAG, parse
 from casemate.runtime.cli.bundle import (
-    child_hook,
     open_bundle,
     prepare,
     request_for,
@@ -62,7 +61,7 @@ def _start(bundle: Bundle) -> Running:
 
         stdio.console_size = window_size(0)
     add_environment(bundle.spec, process, bundle.rootfs)
-    request = request_for(bundle, stdio, keeper=None, gate_fd=None, hooks=child_hook(bundle))
+    request = request_for(bundle, stdio, keeper=None, gate_fd=None)
     return start_container(request)
 
 

@@ -223,7 +223,9 @@ def mutated(changes: list[tuple[tuple[Any, ...], Any]]) -> dict[str, Any]:
             except (KeyError, IndexError, TypeError):
                 break
         else:
-            if isinstance(holder, dict) or (isinstance(holder, list) and path[-1] < len(holder)):
+            if isinstance(holder, dict) or (
+                isinstance(holder, list) and isinstance(path[-1], int) and path[-1] < len(holder)
+            ):
                 holder[path[-1]] = value
     return spec
 

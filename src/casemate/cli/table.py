@@ -180,6 +180,7 @@ PARTS = {
     "version": "system",
     "info": "system",
     "doctor": "system",
+    "prove": "system",
     "completion": "system",
     "help": "system",
     "__complete": "system",
@@ -229,7 +230,10 @@ NOUNS: dict[str, tuple[str, dict[str, str]]] = {
             "bootstrap": "bootstrap",
         },
     ),
-    "system": ("Manage casemate", {"info": "info", "df": "df", "prune": "prune", "doctor": "doctor"}),
+    "system": (
+        "Manage casemate",
+        {"info": "info", "df": "df", "prune": "prune", "doctor": "doctor", "prove": "prove"},
+    ),
 }
 """Noun -> (summary, its verbs -> the verb of the table that does it)."""
 

@@ -339,6 +339,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "ip": ip_address,
     "device": device,
     "pull": choice("missing", "always", "never"),
+    "tier": choice("container"),
     "userns": choice("auto", "host", "keep-id"),
     "log-driver": choice("json-file", "local", "none"),
     "network": network,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from casemate.cli.table import Option, Verb
+from casemate.cli.table import USAGE_ERROR, Option, Verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,23 @@ def format_options() -> Sequence[Option]:
 def doctor_options() -> Sequence[Option]:
     """Return the options of doctor."""
     return [Option("json", "Print the checks as JSON")]
+
+
+def prove_options() -> Sequence[Option]:
+    """Return the options of prove."""
+    return [
+        Option("json", "Print the report as JSON"),
+        Option("list", "Show the checks and try nothing"),
+        Option("only", "Try these checks alone (C2,C4)", kind="string", meta="NUMBERS", completes="check"),
+        Option(
+            "runtime",
+            "Check an OCI runtime instead: a path, crun, runc or casemate-oci",
+            kind="string",
+            meta="RUNTIME",
+            completes=("casemate-oci", "crun", "runc"),
+        ),
+        Option("tier", "Which wall: container", kind="tier", meta="TIER", completes=("container",)),
+    ]
 
 
 def prune_options() -> Sequence[Option]:
@@ -70,6 +87,22 @@ VERBS = {
         aliases=("system doctor",),
         describe="Exit code 0: all is well; 1: something works worse than it could; 2: no container runs.",
         examples=(("casemate doctor", "a table"), ("casemate doctor --json", "for programs")),
+    ),
+    "prove": Verb(
+        "prove",
+        "Try on this host what the wall promises",
+        module="system.prove",
+        failure_code=USAGE_ERROR,
+        options=prove_options,
+        aliases=("system prove",),
+        describe="Toy programs and canary files only; everything is made in a private place and removed. Exit code 0:"
+        " all that could be tried held; 1: something did not; 125: nothing could be tried.",
+        examples=(
+            ("casemate prove", "every check against casemate run"),
+            ("casemate prove --list", "what is checked"),
+            ("casemate prove --only C2,C4 --json", "two checks, for programs"),
+            ("casemate prove --runtime crun", "the same checks against another runtime"),
+        ),
     ),
     "completion": Verb(
         "completion",

@@ -112,6 +112,10 @@ def _values(source: str | tuple[str, ...]) -> list[tuple[str, str]]:
         return [(DIRECTORIES, "")]
     if source == "verb":
         return _next([], "")
+    if source == "check":
+        from casemate.prove.catalogue import CHECKS
+
+        return [(check.number, check.title) for check in CHECKS]
     if source == "signal":
         import _signal  # type: ignore[import-not-found]  # only here
 

@@ -101,6 +101,7 @@ char *decimal(char *end, u64 number); /* digits written backwards from end; retu
 int op_target(i32 root, const char *path, u64 kind, u32 mode, u32 depth);
 int op_files(const struct op *op);    /* descriptors, files, mounts */
 int op_identity(const struct op *op); /* ids, capabilities, confinement, terminal, program */
+int op_schedule(const struct op *op); /* processors, input and output, memory, domain */
 int op_userns(const struct op *op);
 int op_map_ids(const struct op *op);
 const char *proc_path(char path[64], i32 pid, const char *name);

@@ -317,6 +317,6 @@ int op_identity(const struct op *op)
 	case OP_PTY_PEER:
 		return pty_peer(op);
 	default:
-		return -ENOSYS;
+		return op_schedule(op);
 	}
 }

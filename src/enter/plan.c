@@ -10,6 +10,8 @@
 enum check { SIZE = 1, MAGIC, LAYOUT, COUNTS, PROGRAM_RANGE, KEEPER, OPCODE, PLACE, SLOT, STRING, BYTES, VECTOR, UNUSED,
 	     SPECIAL };
 
+enum { SCHED_ATTR_LEAST = 48, SCHED_ATTR_MOST = 56, BITS_MOST = 1024 };
+
 enum { P = 1 << BEFORE, B = 1 << BESIDE, I = 1 << INSIDE, A = 1 << AFTER };
 
 static const struct { u8 where; char kinds[PLAN_ARGS + 1]; } table[OP_END] = {
@@ -136,6 +138,17 @@ static int special_rules(const struct plan *plan, const struct op *op, u32 progr
 	case OP_CAP_BOUNDING:
 	case OP_CAP_AMBIENT:
 		return 1;
+	case OP_SCHEDULER: { /* the kernel reads as much as the structure says of itself */
+		u32 said = 0;
+
+		if (length >= sizeof(said))
+			memcpy(&said, pool_at(plan, op->arg[0]), sizeof(said));
+		return length >= SCHED_ATTR_LEAST && length <= SCHED_ATTR_MOST && said == length;
+	}
+	case OP_AFFINITY:
+		return length && length % 8 == 0 && length <= BITS_MOST;
+	case OP_MEMORY_POLICY:
+		return length % 8 == 0 && length <= BITS_MOST;
 	case OP_FIND_EXEC:
 		return length > 1;
 	case OP_HOOK: { /* a path and an argv[0] */

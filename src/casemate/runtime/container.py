@@ -85,6 +85,10 @@ def _add_container(build: Build, request: ContainerRequest, compiled: Compiled) 
     namespaces.add_namespaces(build, id_map=request.id_map)
     build.maps_volumes = request.rootfs.kind == "overlay" and build.id_map is not None and build.privileged
     namespaces.add_maps(build, oom_score_adj=build.process.get("oomScoreAdj"))
+    if build.process.get("scheduler") or build.process.get("ioPriority"):
+        from casemate.runtime.compile.scheduling import add_priorities
+
+        add_priorities(build)
     namespaces.add_cgroup(build, request.cgroup)
     namespaces.add_root_ids(build)
     build.inside("UMASK", 0)

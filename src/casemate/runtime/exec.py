@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from casemate.kernel.const.sched import CLONE_NEWPID, CLONE_NEWUSER
-from casemate.runtime.compile import namespaces, terminal
+from casemate.runtime.compile import namespaces, terminal, validate
 from casemate.runtime.compile.build import Build
 from casemate.runtime.compile.confine import Confinement, add_confinement, add_exec
 from casemate.runtime.ops import REPORT_CREATED
@@ -55,6 +55,7 @@ def _add_exec(build: Build, request: ExecRequest, streams: terminal.Streams) -> 
     join the other one; the parent stays outside of both. Everything else is joined by the child, in one step, after it has
     entered the cgroup.
     """
+    validate.refuse_process(request.process, request.spec.get("linux") or {})
     relayed = set_keeper(build, request.stdio, request.keeper, None)
     target = build.plan.slot_of(request.pidfd, owned=False, label="container")
     flags = namespaces.joined_flags(build, request.pid)
@@ -64,7 +65,7 @@ def _add_exec(build: Build, request: ExecRequest, streams: terminal.Streams) -> 
     if parent:
         build.before("CHILD_NS", target, parent, meaning="join the container's pid namespace")
     namespaces.add_maps(build, oom_score_adj=request.process.get("oomScoreAdj"))
-    namespaces.add_cgroup(build, request.cgroup)
+    _add_cgroup(build, request)
     build.inside("BARRIER")
     if flags & ~parent:
         build.inside("SETNS", target, flags & ~parent, meaning="join the container's namespaces")
@@ -94,3 +95,16 @@ def _add_exec(build: Build, request: ExecRequest, streams: terminal.Streams) -> 
     if build.plan.keeper.mode == LEAVE:
         build.inside("REPORT", REPORT_CREATED)
     add_exec(build, how)
+
+
+def _add_cgroup(build: Build, request: ExecRequest) -> None:
+    """Compile entering the control group, and what shall be served how before and after that."""
+    if not any(build.process.get(name) for name in validate.PRIORITIES):
+        namespaces.add_cgroup(build, request.cgroup)
+        return
+    from casemate.runtime.compile import scheduling
+
+    scheduling.add_priorities(build)
+    scheduling.add_first_affinity(build)
+    namespaces.add_cgroup(build, request.cgroup)
+    scheduling.add_final_affinity(build)

@@ -81,4 +81,9 @@ OPERATIONS: dict[str, tuple[int, str, str, str]] = {
     "INIT": (66, "", "", "I"),
     "SECCOMP_NOTIFY": (67, "biff", "filter flags agent state", "I"),
     "HOOK": (68, "vvbgic", "argv env state report timeout_ms filter", "I"),
+    "SCHEDULER": (69, "b", "attributes", "BI"),
+    "IO_PRIORITY": (70, "i", "priority", "BI"),
+    "AFFINITY": (71, "b", "processors", "PBI"),
+    "MEMORY_POLICY": (72, "bi", "nodes mode", "I"),
+    "PERSONALITY": (73, "i", "domain", "I"),
 }

@@ -83,7 +83,7 @@ def test_sysctls_are_the_containers_own_and_harmless_text(
         ({"ociVersion": "2.0.0"}, Unsupported),
         ({"ociVersion": "1.0.2", "windows": {"x": 1}}, Unsupported),
         ({"ociVersion": "1.0.2", "linux": {"intelRdt": {"closID": "x"}}}, Unsupported),
-        ({"ociVersion": "1.0.2", "linux": {"personality": {"domain": "LINUX32"}}}, Unsupported),
+        ({"ociVersion": "1.0.2", "linux": {"personality": {"domain": "LINUX", "flags": ["X"]}}}, Unsupported),
         ({"ociVersion": "1.0.2", "mounts": {}}, Invalid),
         ({"ociVersion": "1.0.2", "linux": {"maskedPaths": "x"}}, Invalid),
     ],

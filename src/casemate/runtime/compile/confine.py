@@ -11,8 +11,6 @@ import os
 
 from casemate.errors import Invalid, Unsupported
 from casemate.kernel import capabilities
-from casemate.kernel.const.magic import PROC_SUPER_MAGIC
-from casemate.runtime.compile.build import RESOLVE_NO_XDEV
 from casemate.runtime.compile.namespaces import denies_setgroups, has_capability
 from casemate.runtime.users import MAX_ID
 
@@ -79,7 +77,10 @@ def add_confinement(build: Build, how: Confinement) -> None:
     """Compile limits, ids, capabilities, no_new_privs, Landlock and what the program finds: all but seccomp's last place."""
     process = build.process
     no_new_privs = bool(process.get("noNewPrivileges"))
-    _add_security_module(build)
+    if process.get("apparmorProfile") or process.get("selinuxLabel"):
+        from casemate.runtime.compile.labels import add_labels
+
+        add_labels(build)
     _compile_seccomp(build, how)
     # Before the limits: what is opened here must not fail because the program may open few files.
     ruleset = _make_landlock(build, can_apply=no_new_privs) if how.landlock else -1
@@ -89,6 +90,10 @@ def add_confinement(build: Build, how: Confinement) -> None:
         build.inside("KEYRING", f"_ses.{how.keyring}", meaning="join a session keyring of its own")
     cwd = _cwd(process)
     build.inside("CHDIR", cwd, meaning=f"change to the working directory {cwd}")
+    if build.linux.get("memoryPolicy") or build.linux.get("personality"):
+        from casemate.runtime.compile.scheduling import add_surroundings
+
+        add_surroundings(build)
     if not no_new_privs:
         _add_seccomp(build, how)
     _add_identity(build, how)
@@ -328,32 +333,3 @@ def _make_landlock(build: Build, *, can_apply: bool) -> int:
     build.inside("OPENAT2", root, -1, "/", flags, 0, 0, meaning="open the container's root for Landlock")
     build.inside("LANDLOCK_RULE", ruleset, root, LANDLOCK_ACCESS_FS_REFER, meaning="allow moving files")
     return ruleset
-
-
-def _add_security_module(build: Build) -> None:
-    """Compile the AppArmor profile or SELinux label that exec will switch to; one that the host cannot give is refused."""
-    profile, label = build.process.get("apparmorProfile"), build.process.get("selinuxLabel")
-    if profile and profile != "unconfined":
-        if not os.path.isdir("/sys/kernel/security/apparmor") and not os.path.isdir(
-            "/proc/self/attr/apparmor"
-        ):
-            raise Unsupported("apply process.apparmorProfile", profile, "AppArmor is not active on this host")
-        _write_attribute(build, "thread-self/attr/apparmor/exec", f"exec {profile}", profile)
-    if label:
-        if not os.path.isdir("/sys/fs/selinux"):
-            raise Unsupported("apply process.selinuxLabel", label, "SELinux is not active on this host")
-        _write_attribute(build, "thread-self/attr/exec", label, label)
-    if build.linux.get("mountLabel") and not os.path.isdir("/sys/fs/selinux"):
-        raise Unsupported(
-            "apply linux.mountLabel", build.linux["mountLabel"], "SELinux is not active on this host"
-        )
-
-
-def _write_attribute(build: Build, path: str, text: str, subject: str) -> None:
-    """Write below a procfs of ours, or the container's after its type was verified; mounts on top are not followed."""
-    proc = build.proc
-    if proc < 0:
-        proc = build.target("/proc", 0, meaning="open the container's procfs")
-        build.inside("EXPECT_FS", proc, PROC_SUPER_MAGIC, meaning="verify the container's procfs")
-    meaning = f"apply the security label {subject}"
-    build.inside("WRITE_FILE", proc, path, text.encode(), RESOLVE_NO_XDEV, PROC_SUPER_MAGIC, meaning=meaning)

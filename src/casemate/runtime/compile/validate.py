@@ -9,10 +9,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _OTHER_SYSTEMS = ("windows", "solaris", "vm", "zos", "freebsd")
-_NOT_DONE = (
-    ("intelRdt", "resctrl is not managed"),
-    ("personality", "execution domains are not changed"),
-)
+PRIORITIES = ("scheduler", "ioPriority", "execCPUAffinity")
+_LABELS = ("apparmorProfile", "selinuxLabel")
 
 
 def check(spec: Any) -> None:
@@ -29,17 +27,37 @@ def refuse(spec: dict[str, Any]) -> None:
     """Raise Unsupported for a request of a well-formed spec that cannot be met."""
     _refuse_strangers(spec)
     linux = spec.get("linux") or {}
-    for name, why in _NOT_DONE:
-        if linux.get(name):
-            raise Unsupported("prepare container", f"linux.{name}", why)
+    if linux.get("intelRdt"):
+        _refuse_resctrl()
     if spec.get("hooks"):
         from casemate.runtime.compile.hooks import check as check_hooks
 
         check_hooks(spec)
-    process = spec.get("process") or {}
-    for name in ("scheduler", "ioPriority", "execCPUAffinity"):
-        if process.get(name):
-            raise Unsupported("prepare container", f"process.{name}", "it is not applied")
+    if linux.get("memoryPolicy") or linux.get("personality"):
+        from casemate.runtime.compile.scheduling import refuse_linux
+
+        refuse_linux(linux)
+    refuse_process(spec.get("process") or {}, linux)
+
+
+def refuse_process(process: dict[str, Any], linux: dict[str, Any]) -> None:
+    """The same for the program of a container, the first one or a later one."""
+    if any(process.get(name) for name in PRIORITIES):
+        from casemate.runtime.compile.scheduling import refuse_priorities
+
+        refuse_priorities(process, linux.get("resources") or {})
+    if linux.get("mountLabel") or any(process.get(name) for name in _LABELS):
+        from casemate.runtime.compile.labels import refuse as refuse_labels
+
+        refuse_labels(process, linux)
+
+
+def _refuse_resctrl() -> None:
+    """The specification: without a mounted resctrl, intelRdt is an error; with one we still do not manage it, and say so."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        mounted = any(" - resctrl " in line for line in file)
+    why = "resctrl is not managed" if mounted else "no resctrl file system is mounted"
+    raise Unsupported("prepare container", "linux.intelRdt", why)
 
 
 def _refuse_strangers(spec: dict[str, Any]) -> None:

@@ -121,7 +121,7 @@ LINUX = (
                 "flags": (LIST, (CHOICE, MEMORY_FLAGS), 0, None),
             },
             ("mode",),
-            None,
+            rules.mode_nodes,
         ),
         "personality": (OBJECT, {"domain": (CHOICE, DOMAINS), "flags": TEXTS}, ("domain",), None),
     },

@@ -100,7 +100,7 @@ SCHEDULER = (
         "period": UINT64,
     },
     ("policy",),
-    None,
+    rules.policy_numbers,
 )
 PROCESS = (
     OBJECT,

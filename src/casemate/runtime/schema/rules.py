@@ -12,6 +12,10 @@ _IDS = 1 << 32
 _LONGEST_NAME = 64
 _LONGEST_INTERFACE = 15
 _CLOCKS = ("monotonic", "boottime")
+_REAL_TIME = ("SCHED_FIFO", "SCHED_RR")
+_DEADLINE = ("runtime", "deadline", "period")
+_LEAST_RUNTIME = 1024  # nanoseconds, DL_SCALE in the kernel
+_WITHOUT_NODES = ("MPOL_DEFAULT", "MPOL_LOCAL")
 _RDMA = ("hcaHandles", "hcaObjects")
 
 
@@ -154,3 +158,33 @@ def listener(seccomp: Any) -> Wrong:
     if seccomp.get("listenerMetadata") and not seccomp.get("listenerPath"):
         return [(".listenerPath", "is missing: listenerMetadata is for it")]
     return []
+
+
+def policy_numbers(scheduler: Any) -> Wrong:
+    """Each scheduling policy has its own numbers; sched_setattr(2) takes no others."""
+    policy, priority = scheduler["policy"], scheduler.get("priority") or 0
+    if policy in _REAL_TIME:
+        return [] if priority else [(".priority", f"must be from 1 to 99 with {policy}")]
+    wrong = [(".priority", f"must be 0 with {policy}")] if priority else []
+    times = [scheduler.get(name) or 0 for name in _DEADLINE]
+    if policy != "SCHED_DEADLINE":
+        named = [name for name, value in zip(_DEADLINE, times, strict=True) if value]
+        return wrong + [(f".{name}", f"must be 0 with {policy}") for name in named]
+    runtime, deadline, period = times
+    if not _LEAST_RUNTIME <= runtime <= deadline <= (period or deadline):
+        wrong.append((".runtime", f"must be from {_LEAST_RUNTIME} to deadline, and that at most period"))
+    return wrong
+
+
+def mode_nodes(policy: Any) -> Wrong:
+    """Some memory policies are about nodes, others are not; set_mempolicy(2)."""
+    mode, nodes = policy["mode"], (policy.get("nodes") or "").strip()
+    wrong = []
+    if mode in _WITHOUT_NODES and nodes:
+        wrong.append((".nodes", f"must be empty with {mode}"))
+    if mode not in (*_WITHOUT_NODES, "MPOL_PREFERRED") and not nodes:
+        wrong.append((".nodes", f"must name at least one node with {mode}"))
+    flags = policy.get("flags") or ()
+    if "MPOL_F_STATIC_NODES" in flags and "MPOL_F_RELATIVE_NODES" in flags:
+        wrong.append((".flags", "must not have both MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES"))
+    return wrong

@@ -196,7 +196,7 @@ def test_a_hook_that_does_not_exist_is_named(oci: Runtime, stage: str) -> None:
 
 
 BROKEN: dict[str, dict[str, Any]] = {
-    "its path is not absolute": {"path": "hook"},
+    "must be an absolute path": {"path": "hook"},
     "args: must be a list": {"path": "/hook", "args": "x"},
     "env[0]: must be a string": {"path": "/hook", "env": [1]},
     "is not NAME=value": {"path": "/hook", "env": ["A"]},

@@ -200,7 +200,7 @@ BROKEN: dict[str, dict[str, Any]] = {
     "args: must be a list": {"path": "/hook", "args": "x"},
     "env[0]: must be a string": {"path": "/hook", "env": [1]},
     "is not NAME=value": {"path": "/hook", "env": ["A"]},
-    "seconds from 1": {"path": "/hook", "timeout": 0},
+    "must be a whole number from 1": {"path": "/hook", "timeout": 0},
 }
 
 

@@ -1,7 +1,8 @@
 """Namespaces: what kinds there are, which one a process is in, and how to enter one.
 
-Python enters a namespace only in a child made for that one job; a container's
-mount namespace is entered by the ``enter`` program alone.
+Python enters a namespace only in a child made for that one job, or a network namespace
+for as long as opening a socket takes (``rtnetlink``); a container's mount namespace is
+entered by the ``enter`` program alone.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from casemate.runtime.running import Running
 
 ASK_HOOKS = 2
+ASK_NET_DEVICES = 6
 _DIRECTORY = 1
 
 
@@ -48,12 +49,20 @@ def start_container(request: ContainerRequest, *, deadline_s: float = 60.0) -> R
                 request.on_child(pid)
         elif code == namespaces.ASK_MAPS:
             _map_ids(pid, compiled.build.id_map)
+        elif code == ASK_NET_DEVICES:
+            _move_net_devices(pid, request)
         elif code == ASK_HOOKS and request.hooks is not None:
             request.hooks(pid)
         elif compiled.build.agent is not None:
             compiled.build.agent.answer(code, request, pid=pid, first=pid)
 
     return launch_compiled(compiled, answer, None if request.spec.get("hooks") else deadline_s)
+
+
+def _move_net_devices(pid: int, request: ContainerRequest) -> None:
+    from casemate.runtime.net_devices import move_all
+
+    move_all(pid, request.spec["linux"]["netDevices"])
 
 
 def _map_ids(pid: int, id_map: IdMap | None) -> None:
@@ -106,6 +115,8 @@ def _add_container(build: Build, request: ContainerRequest, compiled: Compiled) 
     if late or build.is_new("cgroup"):
         namespaces.add_cgroup_namespace(build)
         mounts.add_cgroup_mounts(build, late, cgroup=request.cgroup)
+    if build.linux.get("netDevices"):
+        build.inside("ASK", ASK_NET_DEVICES, meaning="move the network devices")
     if (
         request.hooks is not None or request.on_child is not None
     ):  # it goes no further before `on_child` has returned

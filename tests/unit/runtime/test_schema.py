@@ -108,6 +108,8 @@ FAULTS = [
     ("linux.devices[0].path", "fuse", "must be an absolute path"),
     ("linux.netDevices", {"a/b": {}}, "must be an interface name"),
     ("linux.netDevices.eth0.name", "%s", "must have no % but one %d"),
+    ("linux.netDevices", {"a": {"name": "x"}, "b": {"name": "x"}}, "x is what a will be called"),
+    ("linux.namespaces", [{"type": "mount"}], "needs a network namespace"),
     ("linux.netDevices.eth0.name", 23, "must be a string, not 23"),
     ("linux.resources.hugepageLimits[0].pageSize", "64kB", "must be a size"),
     ("linux.resources.rdma.mlx5_1", {}, "must have hcaHandles or hcaObjects"),

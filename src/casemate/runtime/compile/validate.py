@@ -33,6 +33,10 @@ def refuse(spec: dict[str, Any]) -> None:
         from casemate.runtime.compile.hooks import check as check_hooks
 
         check_hooks(spec)
+    if linux.get("netDevices"):
+        from casemate.runtime.net_devices import refuse as refuse_net_devices
+
+        refuse_net_devices(linux["netDevices"])
     if linux.get("memoryPolicy") or linux.get("personality"):
         from casemate.runtime.compile.scheduling import refuse_linux
 

@@ -102,7 +102,7 @@ LINUX = (
             MAP,
             (OBJECT, {"name": (TESTED, rules.new_interface)}, (), None),
             rules.interface,
-            None,
+            rules.names_once,
         ),
         "cgroupsPath": ANY_TEXT,
         "resources": RESOURCES,
@@ -126,5 +126,5 @@ LINUX = (
         "personality": (OBJECT, {"domain": (CHOICE, DOMAINS), "flags": TEXTS}, ("domain",), None),
     },
     (),
-    rules.both_mappings,
+    rules.own_network,
 )

@@ -100,6 +100,26 @@ def new_interface(text: str) -> str:
     return interface(text) if text else ""
 
 
+def names_once(devices: Any) -> Wrong:
+    """Two interfaces cannot have one name."""
+    seen: dict[str, str] = {}
+    wrong = []
+    for name, about in devices.items():
+        new = (about or {}).get("name") or name
+        if "%d" not in new and new in seen:
+            wrong.append((f"[{name!r}].name", f"{new} is what {seen[new]} will be called"))
+        seen[new] = name
+    return wrong
+
+
+def own_network(linux: Any) -> Wrong:
+    """Interfaces are moved into a network namespace; id mappings come in pairs."""
+    kinds = [item["type"] for item in linux.get("namespaces") or ()]
+    if linux.get("netDevices") and "network" not in kinds:
+        return [(".netDevices", "needs a network namespace in linux.namespaces"), *both_mappings(linux)]
+    return both_mappings(linux)
+
+
 def clock(text: str) -> str:
     """The name of a clock that has an offset."""
     return "" if text in _CLOCKS else f"must be one of {', '.join(_CLOCKS)}"

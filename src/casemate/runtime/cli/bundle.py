@@ -110,6 +110,7 @@ def prepare(bundle: Bundle) -> None:
         "rootfs": bundle.rootfs,
         "cgroup_path": path,
         "annotations": bundle.spec.get("annotations") or {},
+        "hooks": [stage for stage, hooks in (bundle.spec.get("hooks") or {}).items() if hooks],
     }
     resources = with_devices(bundle.linux.get("resources") or {})
     manager = open_manager(rootless=bundle.settings.rootless)

@@ -7,6 +7,7 @@ import os
 from casemate.errors import CasemateError, Conflict, Corrupt, NotFound, TimedOut, Unsupported
 from casemate.kernel.pidfd import pidfd_send_signal, wait_ended
 from casemate.runtime.cli.args import FLAG, parse
+from casemate.runtime.cli.group.ending import remove_group
 from casemate.runtime.cli.main import warn
 from casemate.runtime.cli.record import load_record, remove_directory, salvage_record
 
@@ -63,8 +64,7 @@ def delete_record(settings: Settings, record: Record) -> None:
         group.kill(_KILL_TIMEOUT_S)  # knows how to end who may not run
     kill_first(record)
     if group is not None:
-        group.kill(_KILL_TIMEOUT_S)
-        group.remove()
+        remove_group(group, _KILL_TIMEOUT_S)
     hooks = _poststop(record)
     state = record.state() if hooks else {}
     remove_directory(record.directory)
@@ -76,6 +76,8 @@ def delete_record(settings: Settings, record: Record) -> None:
 
 def _poststop(record: Record) -> Any:
     """Return the poststop hooks; none when config.json is gone or broken, which must not keep the container here."""
+    if not record.may_have_hooks("poststop"):
+        return None
     try:
         return (record.spec().get("hooks") or {}).get("poststop")
     except (OSError, CasemateError, AttributeError):

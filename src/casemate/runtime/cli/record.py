@@ -79,6 +79,11 @@ class Record:
         found: dict[str, Any] = read(read_file(f"{self.directory}/config.json"), what="config.json")
         return found
 
+    def may_have_hooks(self, *stages: str) -> bool:
+        """Whether config.json has hooks of one of the stages; also true where the record does not say."""
+        known = self.data.get("hooks")
+        return known is None or any(stage in known for stage in stages)
+
     def set_child(self, pid: int) -> None:
         """Remember the first process by pid and start time, so that a reused pid is never taken for it."""
         self.data["pid"] = pid
@@ -199,6 +204,7 @@ _TYPES = {
     "bundle": str,
     "cgroup_path": str,
     "maker": dict,
+    "hooks": list,
     "annotations": dict,
 }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from casemate.errors import Conflict
 from casemate.runtime.cli import bundle as bundles
 from casemate.runtime.cli.args import FLAG, parse
 from casemate.runtime.cli.bundle import (
@@ -13,6 +12,7 @@ from casemate.runtime.cli.bundle import (
     request_for,
     undo,
 )
+from casemate.runtime.cli.group.ending import remove_group
 from casemate.runtime.cli.main import warn
 from casemate.runtime.cli.program.following import follow
 from casemate.runtime.cli.program.stdio import add_environment, announce, check_console, direct_stdio
@@ -20,7 +20,6 @@ from casemate.runtime.container import start_container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from casemate.cgroups.manager import Cgroup
     from casemate.runtime.cli.bundle import Bundle
     from casemate.runtime.cli.main import Settings
     from casemate.runtime.running import Running
@@ -88,21 +87,12 @@ def _after_start(bundle: Bundle) -> None:
         warn(bundle.settings, run_poststart(bundle.spec, state))
 
 
-def _remove_group(group: Cgroup) -> None:
-    """Remove the group at once when it is empty, as after every container with a pid namespace; else end who is inside."""
-    try:
-        group.remove(0)
-    except Conflict:
-        group.kill()
-        group.remove()
-
-
 def _finish(bundle: Bundle) -> None:
     """Remove control group and record; poststop hooks last."""
     from casemate.runtime.cli.record import remove_directory
 
     if bundle.cgroup is not None:
-        _remove_group(bundle.cgroup)
+        remove_group(bundle.cgroup)
     state = bundle.record.state()
     remove_directory(bundle.record.directory)
     if (bundle.spec.get("hooks") or {}).get("poststop"):

@@ -34,6 +34,9 @@ def start_created(settings: Settings, record: Record) -> None:
     A hook that fails where that counts ends and removes the container (runtime-spec, lifecycle 7 and 9).
     Raises: Conflict, Internal, TimedOut.
     """
+    if not record.may_have_hooks("startContainer", "poststart"):
+        open_gate(record)
+        return
     spec = record.spec()
     hooks = spec.get("hooks") or {}
     if not hooks.get("startContainer") and not hooks.get("poststart"):

@@ -56,7 +56,6 @@ LISTS = {
     "env": "env",
     "env-file": "env_files",
     "group-add": "groups",
-    "relax": "relax",
     "security-opt": "security_opt",
 }
 LOG_OPTIONS = ("max-size", "max-file")
@@ -81,6 +80,8 @@ def container_options(parsed: Parsed) -> ContainerOptions:
     given["devices"] = [":".join(device) for device in parsed.all("device")]
     given["ulimits"] = {name: [soft, hard] for name, soft, hard in parsed.all("ulimit")}
     given["sysctls"] = dict(parsed.all("sysctl"))
+    if "relax" in parsed.values:
+        given["relax"] = [word for words in parsed.all("relax") for word in words]
     given["annotations"] = dict(parsed.all("annotation"))
     given["labels"] = _labels(parsed)
     given.update(_mounts(parsed), **_log(parsed))

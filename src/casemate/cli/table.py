@@ -181,6 +181,7 @@ PARTS = {
     "info": "system",
     "doctor": "system",
     "prove": "system",
+    "relax": "system",
     "completion": "system",
     "help": "system",
     "__complete": "system",
@@ -232,7 +233,14 @@ NOUNS: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "system": (
         "Manage casemate",
-        {"info": "info", "df": "df", "prune": "prune", "doctor": "doctor", "prove": "prove"},
+        {
+            "info": "info",
+            "df": "df",
+            "prune": "prune",
+            "doctor": "doctor",
+            "prove": "prove",
+            "relax": "relax",
+        },
     ),
 }
 """Noun -> (summary, its verbs -> the verb of the table that does it)."""

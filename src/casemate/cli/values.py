@@ -253,6 +253,23 @@ def security_option(text: str) -> str:
     return f"{key}={value}" if separator else key
 
 
+def relaxations(text: str) -> list[str]:
+    """Return the words of ``--relax a,b``, each a known relaxation."""
+    from casemate.engine.spec.relaxations import RELAXATIONS, families, words
+
+    known, found = words(), [word.strip().lower() for word in text.split(",")]
+    for word in found:
+        if word in known:
+            continue
+        name = word.partition("=")[0]
+        if name in RELAXATIONS and RELAXATIONS[name].takes:
+            raise ValueProblem(f"{word} names no family", f"write family= and one of {' '.join(families())}")
+        otherwise = "casemate relax lists them"
+        meant = did_you_mean(word, [*known, *RELAXATIONS], otherwise=otherwise)
+        raise ValueProblem(f"there is no relaxation {word}", meant if word != "help" else otherwise)
+    return found
+
+
 def signal_number(text: str) -> int:
     """Return a signal's number; takes ``KILL``, ``SIGKILL``, ``9``, ``RTMIN+3``, ``RTMAX-1``."""
     if is_number(text):
@@ -345,6 +362,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "network": network,
     "restart": restart_policy,
     "security-opt": security_option,
+    "relax": relaxations,
     "signal": signal_name,
     "seconds": seconds,
     "tail": tail,

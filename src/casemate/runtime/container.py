@@ -104,10 +104,7 @@ def _add_container(build: Build, request: ContainerRequest, compiled: Compiled) 
     rootfs.add_root(build, request.rootfs)
     late = mounts.add_mounts(build, bundle_dir=request.bundle_dir, rootfs=request.rootfs)
     devices.add_devices(build)
-    if build.linux.get("sysctl"):
-        from casemate.runtime.compile.sysctls import add_sysctls
-
-        add_sysctls(build)
+    final = _add_sysctls(build) if build.linux.get("sysctl") else []
     namespaces.add_names(build)
     terminal.add_terminal(build, compiled.streams, console=True, relayed=relayed)
     masks.add_masks(build, request.rootfs)
@@ -127,6 +124,8 @@ def _add_container(build: Build, request: ContainerRequest, compiled: Compiled) 
     rootfs.add_pivot(build, read_only=bool((request.spec.get("root") or {}).get("readonly")))
     build.flush_late()
     namespaces.add_joins(build)
+    for name, value, slot in final:
+        build.inside("WRITE", slot, value.encode(), 1, meaning=f"set {name} to {value}")
     terminal.add_streams(build, compiled.streams, relayed=relayed)
     how = Confinement(
         seccomp_cache_dir=request.seccomp_cache_dir,
@@ -139,6 +138,12 @@ def _add_container(build: Build, request: ContainerRequest, compiled: Compiled) 
     if hooks.get("startContainer"):
         _add_hooks(build, request, compiled, "startContainer", filtered=_late_filter(build, how))
     add_exec(build, how)
+
+
+def _add_sysctls(build: Build) -> list[tuple[str, str, int]]:
+    from casemate.runtime.compile.sysctls import add_sysctls
+
+    return add_sysctls(build)
 
 
 def _add_gate(build: Build, request: ContainerRequest, compiled: Compiled) -> None:

@@ -114,8 +114,12 @@ MOUNTS: tuple[dict[str, Any], ...] = (
 
 NAMESPACES = ("mount", "pid", "network", "ipc", "uts", "cgroup", "user", "time")
 
-# Containers may not make namespaces at all; ping and low ports need no capability in a network namespace of one's own.
-SYSCTLS = {"user.max_user_namespaces": "0"}
+# Containers may not make namespaces at all, whatever they become; ping and low ports need no capability in a network namespace
+# of one's own.
+SYSCTLS = {
+    f"user.max_{kind}_namespaces": "0"
+    for kind in ("user", "cgroup", "ipc", "mnt", "net", "pid", "time", "uts")
+}
 NETWORK_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 65535"}
 
 RLIMITS = (
@@ -144,7 +148,7 @@ _FAMILIES = {"UNIX": 1, "INET": 2, "INET6": 10}
 _NETLINK = 16
 _NETLINK_PROTOCOLS = {"ROUTE": 0, "KOBJECT_UEVENT": 15}
 _FIRST_NEVER_USED_FAMILY = 46
-_OTHER_FAMILIES = {
+OTHER_FAMILIES = {
     "AX25": 3,
     "PACKET": 17,
     "BLUETOOTH": 31,
@@ -188,7 +192,7 @@ def default_seccomp(capabilities: Collection[str] = (), relax: Iterable[str] = (
     """Return OCI `linux.seccomp`: an allow list that answers ENOSYS to the unknown and EPERM to the known-bad.
 
     ``capabilities`` widen it by the calls that only make sense with them, ``relax`` by named relaxations: the keys of
-    RELAXED_BY, "abi32", "tiocsti" and "family=NAME". Raises: KeyError for an unknown family.
+    RELAXED_BY, "tiocsti" and "family=NAME". Raises: KeyError for an unknown family.
     """
     relaxed = set(relax)
     from casemate.runtime.default_syscalls import ALLOWED, GRANTED_BY, REFUSED, RELAXED_BY
@@ -220,7 +224,7 @@ def default_seccomp(capabilities: Collection[str] = (), relax: Iterable[str] = (
     return {
         "defaultAction": "SCMP_ACT_ERRNO",
         "defaultErrnoRet": _ENOSYS,
-        "architectures": _architectures(with_32_bit="abi32" in relaxed),
+        "architectures": _architectures(with_32_bit=bool(relaxed & {"abi32", "socketcall"})),
         "syscalls": rules,
     }
 
@@ -256,7 +260,7 @@ def _refuse(name: str, errno: int, *conditions: tuple[int, ...]) -> dict[str, An
 def _socket_rules(relaxed: set[str]) -> Iterator[dict[str, Any]]:
     """Yield the family allow list; every other family fails as if the kernel did not have it."""
     extra = {name.split("=", 1)[1].upper() for name in relaxed if name.startswith("family=")}
-    families = set(_FAMILIES.values()) | {_OTHER_FAMILIES[name] for name in extra}
+    families = set(_FAMILIES.values()) | {OTHER_FAMILIES[name] for name in extra}
     for family in range(_FIRST_NEVER_USED_FAMILY):
         if family in families:
             yield _allow("socket", (0, family))

@@ -53,6 +53,9 @@ class Library:
         library.seccomp_arch_resolve_name.argtypes = [ctypes.c_char_p]
         library.seccomp_arch_resolve_name.restype = ctypes.c_uint32
         library.seccomp_arch_add.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
+        library.seccomp_arch_native.restype = ctypes.c_uint32
+        library.seccomp_arch_remove.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
+        library.seccomp_merge.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
         library.seccomp_attr_set.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32]
         library.seccomp_syscall_resolve_name.argtypes = [ctypes.c_char_p]
         library.seccomp_syscall_resolve_name_arch.argtypes = [ctypes.c_uint32, ctypes.c_char_p]
@@ -66,21 +69,31 @@ class Library:
         library.seccomp_export_bpf.argtypes = [ctypes.c_void_p, ctypes.c_int]
 
     def new(self, default: int, architectures: Sequence[bytes], *, optimize: bool = True) -> int:
-        """Return a new filter for ``architectures``; the machine's own is always in it.
+        """Return a new filter for ``architectures`` and no others.
 
         ``optimize``: a filter that has rules; libseccomp up to 2.5.4 makes nonsense of a tree without any.
         """
         context = self._c.seccomp_init(default)
         if not context:
             raise Invalid("compile seccomp profile", f"{default:#x}", "libseccomp refuses the default action")
-        for name in architectures:
-            result = self._c.seccomp_arch_add(context, self._c.seccomp_arch_resolve_name(name))
+        tokens = [self._c.seccomp_arch_resolve_name(name) for name in architectures]
+        native = self._c.seccomp_arch_native()
+        for name, token in zip(architectures, tokens, strict=True):
+            result = self._c.seccomp_arch_add(context, token)
             if result not in (0, -errno.EEXIST):
                 raise Unsupported("compile seccomp profile", name.decode(), os.strerror(-result))
+        if native not in tokens:
+            self._c.seccomp_arch_remove(context, native)
         # A tree instead of a list: a filter of 300 calls is decided in 9 comparisons. Older libraries refuse; so be it.
         if optimize:
             self._c.seccomp_attr_set(context, _ATTRIBUTE_OPTIMIZE, _BINARY_TREE)
         return int(context)
+
+    def merge(self, context: int, other: int) -> None:
+        """Move the architectures of ``other`` with their rules into ``context``; ``other`` is gone then. Raises: Internal."""
+        result = self._c.seccomp_merge(context, other)
+        if result < 0:
+            raise Internal("compile seccomp profile", "seccomp_merge", os.strerror(-result))
 
     def release(self, context: int) -> None:
         """Free a filter."""

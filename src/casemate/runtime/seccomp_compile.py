@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     Condition = tuple[int, int, int, int]
+    _Rule = tuple[list[str], int, list[list[Condition]]]
 
 _DOING = "compile seccomp profile"
 
@@ -123,23 +124,42 @@ def compile_rules(profile: dict[str, Any]) -> tuple[bytes, list[str]]:
     abis = [_ABIS[name] for name in _abi_names(profile)]
     library = Library()
     rules = [_rule(rule, place) for place, rule in enumerate(_list(profile, "syscalls"))]
-    context = library.new(default, [abi.token for abi in abis], optimize=len(rules) > 0)
-    unknown: set[str] = set()
+    own, *others = abis
+    context = library.new(default, [own.token], optimize=bool(rules))
     try:
-        for names, action, groups in rules:
-            for name in names:
-                number = _number(library, name)
-                if number is None:
-                    unknown.add(name)
-                elif action != default:  # libseccomp refuses rules that change nothing
-                    for group in groups:
-                        library.add(context, name=name, number=number, action=action, conditions=group)
+        unknown = _add_rules(library, context, rules, default=default, recent=True)
+        if others:
+            # libseccomp translates a number by its name from one architecture to another, and so none that it has no name for.
+            second = library.new(default, [abi.token for abi in others], optimize=bool(rules))
+            try:
+                _add_rules(library, second, rules, default=default, recent=False)
+                library.merge(context, second)
+                second = 0
+            finally:
+                if second:
+                    library.release(second)
         program = library.export(context)
     finally:
         library.release(context)
     if default & _ACTION_BITS in _REFUSING and default != _RET_ENOSYS:
         program = _prologue(library, abis, {name for names, _, _ in rules for name in names}) + program
     return program, _notes(unknown)
+
+
+def _add_rules(library: Library, context: int, rules: list[_Rule], *, default: int, recent: bool) -> set[str]:
+    """Add the rules; return the names that nobody knows. ``recent``: with those that only we know."""
+    unknown = set()
+    for names, action, groups in rules:
+        for name in names:
+            number = library.number(name)
+            if number is None and recent:
+                number = _recent_number(name)
+            if number is None:
+                unknown.add(name)
+            elif action != default:  # libseccomp refuses rules that change nothing
+                for group in groups:
+                    library.add(context, name=name, number=number, action=action, conditions=group)
+    return unknown
 
 
 def _list(holder: dict[str, Any], key: str) -> list[Any]:
@@ -175,7 +195,7 @@ def _action(name: Any, errno: Any, *, word: str = "errnoRet") -> int:
     return ACTIONS[name]
 
 
-def _rule(rule: Any, place: int) -> tuple[list[str], int, list[list[Condition]]]:
+def _rule(rule: Any, place: int) -> _Rule:
     """Return the names, action and alternative conditions of one rule. Raises: Invalid."""
     where = f"syscalls[{place}]"
     if not isinstance(rule, dict):
@@ -211,15 +231,11 @@ def _alternatives(conditions: list[Condition]) -> list[list[Condition]]:
     return [[condition] for condition in conditions]
 
 
-def _number(library: Library, name: str, token: bytes | None = None) -> int | None:
-    """Return the number of a call in an ABI (None: the machine's own), None when neither libseccomp nor we know the name."""
-    number = library.number(name) if token is None else library.number_in(token, name)
-    if number is not None:
-        return number
-    if token in (None, b"x86_64") and os.uname().machine == "x86_64" and name in _RECENT_X86_64:
+def _recent_number(name: str) -> int | None:
+    """Return the native number of a call that is newer than libseccomp, None when we do not know the name either."""
+    if os.uname().machine == "x86_64" and name in _RECENT_X86_64:
         return _RECENT_X86_64[name]
-    recent = _RECENT.get(name)
-    return recent | _X32_BIT if token == b"x32" and recent is not None else recent
+    return _RECENT.get(name)
 
 
 def _notes(unknown: set[str]) -> list[str]:
@@ -233,8 +249,10 @@ def _notes(unknown: set[str]) -> list[str]:
 def _prologue(library: Library, abis: list[_Abi], names: set[str]) -> bytes:
     """Return instructions that answer ENOSYS to calls newer than every one of ``names``, and fall through otherwise."""
     found = b""
-    for abi in abis:
-        numbers = [_number(library, name, abi.token) for name in names]
+    for place, abi in enumerate(abis):
+        numbers = [library.number_in(abi.token, name) for name in names]
+        if not place:
+            numbers += [_recent_number(name) for name in names]
         highest = max((number for number in numbers if number is not None), default=0)
         if highest > 0:
             for instruction in _newer_than(abi, highest):

@@ -47,7 +47,12 @@ def _wall_options() -> Sequence[Option]:
         Option("privileged", "Give every capability and device: no wall against the image"),
         Option("read-only", "Make the root file system read-only"),
         Option(
-            "relax", "Grant a named relaxation of the default wall", kind="string", meta="NAME", many=True
+            "relax",
+            "Grant named relaxations of the default wall (casemate relax lists them)",
+            kind="relax",
+            meta="NAMES",
+            many=True,
+            completes="relaxation",
         ),
         Option(
             "security-opt",

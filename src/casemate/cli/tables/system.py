@@ -104,6 +104,21 @@ VERBS = {
             ("casemate prove --runtime crun", "the same checks against another runtime"),
         ),
     ),
+    "relax": Verb(
+        "relax",
+        "List the relaxations of the default wall, and what each gives away",
+        module="system.relax",
+        operands=("[NAME...]", 0, None),
+        options=format_options,
+        aliases=("system relax",),
+        completes="relaxation",
+        describe="Each is granted by `casemate run --relax NAME` and shown by `casemate inspect`.",
+        examples=(
+            ("casemate relax", "all of them"),
+            ("casemate relax debug suid", "two of them"),
+            ("casemate run --relax debug,io_uring debian:bookworm bash", "a container with two"),
+        ),
+    ),
     "completion": Verb(
         "completion",
         "Print the completion script of a shell",

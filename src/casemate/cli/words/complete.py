@@ -116,6 +116,10 @@ def _values(source: str | tuple[str, ...]) -> list[tuple[str, str]]:
         from casemate.prove.catalogue import CHECKS
 
         return [(check.number, check.title) for check in CHECKS]
+    if source == "relaxation":
+        from casemate.engine.spec.relaxations import RELAXATIONS, words  # only here
+
+        return [(word, RELAXATIONS[word.partition("=")[0]].allows) for word in words()]
     if source == "signal":
         import _signal  # type: ignore[import-not-found]  # only here
 

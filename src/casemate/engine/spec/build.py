@@ -88,7 +88,7 @@ def build_spec(
             "oomScoreAdj": _oom_score(options),
         },
         "root": {"path": "rootfs", "readonly": options.read_only},
-        "mounts": [*_system_mounts(options, wall), *etc_mounts, *_user_mounts(record, around)],
+        "mounts": [*_system_mounts(options, wall, user), *etc_mounts, *_user_mounts(record, around)],
         "linux": _linux(options, wall, around, seccomp=record.get("seccomp")),
         "annotations": dict(options.annotations),
     }
@@ -150,10 +150,10 @@ def _oom_score(options: ContainerOptions) -> int:
     return options.oom_score_adj
 
 
-def _system_mounts(options: ContainerOptions, wall: Confinement) -> list[dict[str, Any]]:
-    """The profile's mounts, with the shm size asked for.
+def _system_mounts(options: ContainerOptions, wall: Confinement, user: User) -> list[dict[str, Any]]:
+    """The profile's mounts, with the shm size asked for, and without those that the user's own mounts replace.
 
-    And without those that the user's own mounts replace.
+    Who is not root inside sees only his own processes in /proc.
     """
     replaced = {mount.target for mount in options.mounts} | {entry.target for entry in options.tmpfs}
     mounts = []
@@ -164,6 +164,8 @@ def _system_mounts(options: ContainerOptions, wall: Confinement) -> list[dict[st
         if mount["destination"] == "/dev/shm" and options.shm_size_bytes:  # noqa: S108 - the container's own
             words = [word for word in mount["options"] if not word.startswith("size=")]
             changed["options"] = [*words, f"size={options.shm_size_bytes}"]
+        if mount["destination"] == "/proc" and user.uid != 0 and wall.mask_paths:
+            changed["options"] = [*mount["options"], "hidepid=noaccess"]
         if mount["destination"] == "/sys" and options.network == "host" and wall.own_user_namespace:
             # sysfs can only be mounted by the owner of the network namespace.
             changed = {"destination": "/sys", "type": "bind", "source": "/sys"}
@@ -214,7 +216,11 @@ def _sysctls(options: ContainerOptions, wall: Confinement, around: Surroundings)
 
     Only names of the container's own namespaces, values without tricks (CVE-2022-0811).
     """
-    found = {} if "nested" in wall.relax or wall.privileged or around.id_map is None else dict(sealed.SYSCTLS)
+    found = {}
+    if "nested" not in wall.relax and not wall.privileged and around.id_map is not None:
+        found = dict(sealed.SYSCTLS)
+        if "CAP_SYS_ADMIN" in wall.capabilities:  # it was asked for, and is of little use without the others
+            found = {name: found[name] for name in ("user.max_user_namespaces",)}
     if options.network != "host":
         found.update(sealed.NETWORK_SYSCTLS)
         if around.id_map is not None:

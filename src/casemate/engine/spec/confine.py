@@ -17,19 +17,6 @@ if TYPE_CHECKING:
 
     from casemate.engine.options import ContainerOptions
 
-RELAXATIONS = {
-    "suid": "set-user-id programs work: no no_new_privs, no nosuid on the root, wider bounding set",
-    "debug": "ptrace and reading other processes' memory are allowed",
-    "io_uring": "io_uring is allowed",
-    "numa": "memory policy calls are allowed",
-    "userfaultfd": "userfaultfd is allowed",
-    "nested": "namespaces may be made inside (containers in containers)",
-    "abi32": "32-bit programs run",
-    "tiocsti": "pushing input into the terminal is allowed",
-    "landlock": "no Landlock rules",
-    "systempaths": "kernel paths are neither masked nor read-only",
-    "family": "family=NAME: sockets of one more family (packet, vsock, alg, bluetooth, can, xdp, netlink)",
-}
 MAX_PROFILE_BYTES = 4 << 20
 
 
@@ -41,7 +28,6 @@ class Confinement:
         "landlock",
         "mask_paths",
         "no_new_privileges",
-        "nosuid_root",
         "notes",
         "own_user_namespace",
         "privileged",
@@ -64,7 +50,6 @@ class Confinement:
         self.landlock = True
         self.mask_paths = True
         self.no_new_privileges = True
-        self.nosuid_root = True
         self.notes = ()
         self.own_user_namespace = True
         self.privileged = False
@@ -103,26 +88,21 @@ def _open_everything(wall: Confinement, all_capabilities: Sequence[str]) -> None
     wall.privileged = True
     wall.capabilities = tuple(all_capabilities)
     wall.seccomp_unconfined = True
-    wall.landlock = wall.mask_paths = wall.no_new_privileges = wall.nosuid_root = False
+    wall.landlock = wall.mask_paths = wall.no_new_privileges = False
     wall.relaxed += ("privileged",)
 
 
 def _apply_relaxations(wall: Confinement, names: Sequence[str]) -> None:
-    for name in names:
-        word, equals, value = name.partition("=")
-        if word not in RELAXATIONS or bool(equals) != (word == "family") or (equals and not value):
-            raise Invalid(
-                "relax", repr(name), "no such relaxation", hint=f"known: {', '.join(sorted(RELAXATIONS))}"
-            )
-        if word == "suid":
-            wall.no_new_privileges = wall.nosuid_root = False
-        elif word == "landlock":
-            wall.landlock = False
-        elif word == "systempaths":
-            wall.mask_paths = wall.landlock = False
-        else:
-            wall.relax += (name.lower() if word == "family" else name,)
-        wall.relaxed += (f"relax={name}",)
+    if not names:
+        return
+    from casemate.engine.spec.relaxations import FILTER, chosen
+
+    for word, row in chosen(names):
+        for switch in row.switches:
+            setattr(wall, switch, False)
+        if FILTER in row.changes:
+            wall.relax += (word,)
+        wall.relaxed += (f"relax={word}",)
 
 
 def _apply_security_options(wall: Confinement, words: Sequence[str]) -> None:
@@ -225,10 +205,7 @@ def seccomp_profile(wall: Confinement, text: str | None = None) -> dict[str, Any
         return None
     from casemate.runtime.default_profile import default_seccomp
 
-    try:
-        return default_seccomp(wall.capabilities, wall.relax)
-    except KeyError as error:
-        raise Invalid("relax", f"family={error.args[0]}", "no such address family") from None
+    return default_seccomp(wall.capabilities, wall.relax)
 
 
 def read_profile(wall: Confinement) -> str:

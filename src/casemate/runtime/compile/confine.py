@@ -1,8 +1,9 @@
 """What a program is allowed, in one code path for the first process of a container and for every later one (exec).
 
-Order matters. Seccomp without no_new_privs needs CAP_SYS_ADMIN, so it is loaded before the capabilities go and must allow what
-follows; with no_new_privs it is the last thing before exec. The bounding set needs CAP_SETPCAP; the ids need CAP_SETUID and
-CAP_SETGID and would clear the capabilities, so they are kept over the change (PR_SET_KEEPCAPS) and set exactly afterwards.
+Order matters. Seccomp and Landlock without no_new_privs need CAP_SYS_ADMIN, so they are applied before the capabilities go, and
+seccomp must allow what follows; with no_new_privs it is the last thing before exec. The bounding set needs CAP_SETPCAP; the ids
+need CAP_SETUID and CAP_SETGID and would clear the capabilities, so they are kept over the change (PR_SET_KEEPCAPS) and set
+exactly afterwards.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from casemate.runtime.seccomp import Filter
 
 _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_SET_NO_NEW_PRIVS = 4, 8, 38
-_CAP_SYS_RESOURCE = 24
+_CAP_SYS_ADMIN, _CAP_SYS_RESOURCE = 21, 24
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEFAULT_UMASK = 0o022
 _LANDLOCK_REFER_SINCE = 2
@@ -83,7 +84,7 @@ def add_confinement(build: Build, how: Confinement) -> None:
         add_labels(build)
     _compile_seccomp(build, how)
     # Before the limits: what is opened here must not fail because the program may open few files.
-    ruleset = _make_landlock(build, can_apply=no_new_privs) if how.landlock else -1
+    ruleset = _make_landlock(build, no_new_privs=no_new_privs) if how.landlock else -1
     for item in process.get("rlimits") or ():
         _add_rlimit(build, item)
     if how.keyring is not None:
@@ -95,12 +96,12 @@ def add_confinement(build: Build, how: Confinement) -> None:
 
         add_surroundings(build)
     if not no_new_privs:
+        _apply_landlock(build, ruleset)
         _add_seccomp(build, how)
     _add_identity(build, how)
     if no_new_privs:
         build.inside("PRCTL", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, meaning="set no_new_privs")
-    if ruleset >= 0:
-        build.inside("LANDLOCK_APPLY", ruleset, 0, meaning="apply the Landlock rules")
+        _apply_landlock(build, ruleset)
     umask = (process.get("user") or {}).get("umask")
     build.inside("UMASK", _DEFAULT_UMASK if umask is None else int(umask) & 0o777)
     build.inside("FIND_EXEC", program_candidates(process), meaning="run")
@@ -295,7 +296,12 @@ def _add_seccomp(build: Build, how: Confinement) -> None:
         build.inside("SECCOMP_NOTIFY", program, flags, *build.agent.slots, meaning=meaning)
 
 
-def _make_landlock(build: Build, *, can_apply: bool) -> int:
+def _apply_landlock(build: Build, ruleset: int) -> None:
+    if ruleset >= 0:
+        build.inside("LANDLOCK_APPLY", ruleset, 0, meaning="apply the Landlock rules")
+
+
+def _make_landlock(build: Build, *, no_new_privs: bool) -> int:
     """Compile the making of a domain, and return its slot; -1 when there is none.
 
     It makes no device nodes and reaches no foreign abstract sockets or processes.
@@ -313,9 +319,10 @@ def _make_landlock(build: Build, *, can_apply: bool) -> int:
     )
 
     version = landlock.abi()
+    can_apply = no_new_privs or build.own_userns or has_capability(_CAP_SYS_ADMIN)
     if version < _LANDLOCK_REFER_SINCE or not can_apply:
         old = "this kernel has none that lets a program move files between directories"
-        why = old if version < _LANDLOCK_REFER_SINCE else "it needs no_new_privs"
+        why = old if version < _LANDLOCK_REFER_SINCE else "it needs no_new_privs or CAP_SYS_ADMIN"
         build.notes.append(f"Landlock is not applied: {why}")
         return -1
     scoped = 0

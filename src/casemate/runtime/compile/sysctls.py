@@ -6,6 +6,8 @@ links) and is read back.
 
 from __future__ import annotations
 
+import os
+
 from casemate.errors import Denied, Invalid
 from casemate.kernel.const.magic import PROC_SUPER_MAGIC
 from casemate.kernel.const.mount import FSCONFIG_CMD_CREATE
@@ -36,25 +38,31 @@ _VALUE_CHARACTERS = _NAME_CHARACTERS | frozenset(" \t,:")
 _RESOLVE = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS
 
 
-def add_sysctls(build: Build) -> None:
-    """Compile the settings. Raises: Denied for one that is not the container's own, Invalid for a malformed one."""
+def add_sysctls(build: Build) -> list[tuple[str, str, int]]:
+    """Compile the settings; return (name, value, slot of the open file) of those that must be written when all is made.
+
+    The limits on namespaces count what we make ourselves: every detached mount is one for a moment.
+    Raises: Denied for one that is not the container's own, Invalid for a malformed one.
+    """
     settings = build.linux.get("sysctl") or {}
     for name, value in settings.items():
         _check(build, name, value)
     if not settings:
-        return
+        return []
     proc = fresh_proc(build)
+    final = []
     for name, value in settings.items():
-        path = "sys/" + _path(name)
+        path, meaning = "sys/" + _path(name), f"set {name} to {value}"
+        if path.startswith("sys/user/max_"):
+            slot = build.slot()
+            build.inside("OPENAT2", slot, proc, path, os.O_RDWR | os.O_CLOEXEC, 0, _RESOLVE, meaning=meaning)
+            build.inside("EXPECT_FS", slot, PROC_SUPER_MAGIC, meaning=meaning)
+            final.append((name, str(value), slot))
+            continue
         build.inside(
-            "WRITE_FILE",
-            proc,
-            path,
-            str(value).encode(),
-            _RESOLVE,
-            PROC_SUPER_MAGIC,
-            meaning=f"set {name} to {value}",
+            "WRITE_FILE", proc, path, str(value).encode(), _RESOLVE, PROC_SUPER_MAGIC, meaning=meaning
         )
+    return final
 
 
 def fresh_proc(build: Build) -> int:

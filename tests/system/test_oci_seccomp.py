@@ -42,7 +42,7 @@ GO_ON = 1  # SECCOMP_USER_NOTIF_FLAG_CONTINUE
 @pytest.fixture(scope="session")
 def calls(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("calls") / "calls"
-    source = Path(__file__).with_name("calls.c")
+    source = Path(__file__).parents[1] / "support/calls.c"
     subprocess.run(["cc", "-O1", "-static", "-Wall", "-Wextra", "-Werror", "-o", made, source], check=True)
     return made
 

@@ -88,7 +88,7 @@ def build_spec(
             "oomScoreAdj": _oom_score(options),
         },
         "root": {"path": "rootfs", "readonly": options.read_only},
-        "mounts": [*_system_mounts(options, wall, user), *etc_mounts, *_user_mounts(record, around)],
+        "mounts": [*_system_mounts(options, wall), *etc_mounts, *_user_mounts(record, around)],
         "linux": _linux(options, wall, around, seccomp=record.get("seccomp")),
         "annotations": dict(options.annotations),
     }
@@ -150,11 +150,8 @@ def _oom_score(options: ContainerOptions) -> int:
     return options.oom_score_adj
 
 
-def _system_mounts(options: ContainerOptions, wall: Confinement, user: User) -> list[dict[str, Any]]:
-    """The profile's mounts, with the shm size asked for, and without those that the user's own mounts replace.
-
-    Who is not root inside sees only his own processes in /proc.
-    """
+def _system_mounts(options: ContainerOptions, wall: Confinement) -> list[dict[str, Any]]:
+    """The profile's mounts, with the shm size asked for, and without those that the user's own mounts replace."""
     replaced = {mount.target for mount in options.mounts} | {entry.target for entry in options.tmpfs}
     mounts = []
     for mount in sealed.MOUNTS:
@@ -164,8 +161,6 @@ def _system_mounts(options: ContainerOptions, wall: Confinement, user: User) -> 
         if mount["destination"] == "/dev/shm" and options.shm_size_bytes:  # noqa: S108 - the container's own
             words = [word for word in mount["options"] if not word.startswith("size=")]
             changed["options"] = [*words, f"size={options.shm_size_bytes}"]
-        if mount["destination"] == "/proc" and user.uid != 0 and wall.mask_paths:
-            changed["options"] = [*mount["options"], "hidepid=noaccess"]
         if mount["destination"] == "/sys" and options.network == "host" and wall.own_user_namespace:
             # sysfs can only be mounted by the owner of the network namespace.
             changed = {"destination": "/sys", "type": "bind", "source": "/sys"}

@@ -195,10 +195,13 @@ def default_seccomp(capabilities: Collection[str] = (), relax: Iterable[str] = (
     RELAXED_BY, "tiocsti" and "family=NAME". Raises: KeyError for an unknown family.
     """
     relaxed = set(relax)
-    from casemate.runtime.default_syscalls import ALLOWED, GRANTED_BY, REFUSED, RELAXED_BY
+    from casemate.runtime.default_syscalls import ALLOWED, GRANTED_BY, REFUSED
 
     granted = {call for name in capabilities for call in GRANTED_BY.get(name, ())}
-    granted.update(call for name in relaxed for call in RELAXED_BY.get(name, ()))
+    if relaxed:
+        from casemate.runtime.relaxed_syscalls import RELAXED_BY
+
+        granted.update(call for name in relaxed for call in RELAXED_BY.get(name, ()))
     free_clone = "CAP_SYS_ADMIN" in capabilities or "nested" in relaxed
     allowed = [*ALLOWED, *sorted(granted.difference(ALLOWED))]
     if free_clone:

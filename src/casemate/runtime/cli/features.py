@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from casemate.oci.quick_json import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from casemate.runtime.cli.main import Settings
 
 
 def features(settings: Settings, words: list[str]) -> int:
     """Print the features object as JSON."""
     del settings, words
+    sys.stdout.write(dumps(document()) + "\n")
+    return 0
+
+
+def document() -> dict[str, Any]:
+    """Return the features object: what this program can do, whatever the host is (but for the seccomp flags of its kernel)."""
     from casemate import __version__
     from casemate.kernel import capabilities
     from casemate.kernel.features import supports_seccomp_flags
     from casemate.kernel.namespaces import FLAGS
     from casemate.runtime import seccomp_compile
     from casemate.runtime.compile import mount_options
+    from casemate.runtime.schema.config import HOOKS, NEWEST, OLDEST
+    from casemate.runtime.schema.linux import MEMORY_FLAGS, MEMORY_MODES
     from casemate.runtime.seccomp import FLAGS as FILTER_FLAGS
 
-    document = {
-        "ociVersionMin": "1.0.0",
-        "ociVersionMax": "1.2.0",
-        "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
+    return {
+        "ociVersionMin": OLDEST,
+        "ociVersionMax": NEWEST,
+        "hooks": list(HOOKS),
         "mountOptions": mount_options.known_options(),
         "linux": {
             "namespaces": sorted(FLAGS),
@@ -42,12 +51,13 @@ def features(settings: Settings, words: list[str]) -> int:
                     name for name, bit in FILTER_FLAGS.items() if supports_seccomp_flags(bit)
                 ),
             },
-            "apparmor": {"enabled": os.path.isdir("/sys/kernel/security/apparmor")},
-            "selinux": {"enabled": os.path.isdir("/sys/fs/selinux")},
-            "intelRdt": {"enabled": False},
+            "apparmor": {"enabled": True},
+            "selinux": {"enabled": True},
+            "memoryPolicy": {"modes": list(MEMORY_MODES), "flags": list(MEMORY_FLAGS)},
+            "intelRdt": {"enabled": False, "schemata": False, "monitoring": False},
             "mountExtensions": {"idmap": {"enabled": True}},
+            "netDevices": {"enabled": True},
         },
+        "potentiallyUnsafeConfigAnnotations": [],
         "annotations": {"io.casemate.version": __version__},
     }
-    sys.stdout.write(dumps(document) + "\n")
-    return 0

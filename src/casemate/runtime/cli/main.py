@@ -151,8 +151,9 @@ def _run_verb(settings: Settings, operands: list[str]) -> int:
 
 def _say_version() -> int:
     from casemate import __version__
+    from casemate.runtime.schema.config import NEWEST
 
-    print(f"casemate-oci version {__version__}\nspec: 1.2.0")  # noqa: T201 - the answer
+    print(f"casemate-oci version {__version__}\nspec: {NEWEST}")  # noqa: T201 - the answer
     return 0
 
 

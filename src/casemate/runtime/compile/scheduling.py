@@ -31,7 +31,7 @@ _FLAGS = {name: 1 << number for number, name in enumerate(SCHEDULER_FLAGS)}
 _CLAMP_FLAGS = _FLAGS["SCHED_FLAG_UTIL_CLAMP_MIN"] | _FLAGS["SCHED_FLAG_UTIL_CLAMP_MAX"]
 _IO_CLASSES = {name: number for number, name in enumerate(IO_CLASSES, 1)}
 _IO_CLASS_SHIFT = 13
-_MODES = {
+MODES = {
     "MPOL_DEFAULT": 0,
     "MPOL_PREFERRED": 1,
     "MPOL_BIND": 2,
@@ -40,7 +40,7 @@ _MODES = {
     "MPOL_PREFERRED_MANY": 5,
     "MPOL_WEIGHTED_INTERLEAVE": 6,
 }
-_MODE_FLAGS = {name: 1 << 13 + number for number, name in enumerate(MEMORY_FLAGS)}
+MODE_FLAGS = {name: 1 << 13 + number for number, name in enumerate(MEMORY_FLAGS)}
 _DOMAINS = {"LINUX": 0x0000, "LINUX32": 0x0008}
 _REAL_TIME = ("SCHED_FIFO", "SCHED_RR")
 _CAP_SYS_ADMIN, _CAP_SYS_NICE = 21, 23
@@ -191,9 +191,9 @@ def add_surroundings(build: Build) -> None:
     """Let the child take its memory policy and execution domain, before seccomp may forbid both calls."""
     policy = build.linux.get("memoryPolicy")
     if policy:
-        mode = _MODES[policy["mode"]]
+        mode = MODES[policy["mode"]]
         for name in policy.get("flags") or ():
-            mode |= _MODE_FLAGS[name]
+            mode |= MODE_FLAGS[name]
         meaning = f"apply linux.memoryPolicy {policy['mode']}"
         build.inside("MEMORY_POLICY", _mask(policy.get("nodes") or ""), mode, meaning=meaning)
     domain = build.linux.get("personality")

@@ -18,6 +18,8 @@ from casemate.runtime.schema.kinds import (
 from casemate.runtime.schema.linux import ID_RANGES, LINUX
 from casemate.runtime.schema.process import PROCESS
 
+OLDEST, NEWEST = "1.0.0", "1.3.0"
+"""The versions of the specification between which a document may be."""
 HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 OTHER_SYSTEMS = ("windows", "solaris", "vm", "zos", "freebsd")
 

@@ -12,6 +12,7 @@
  *   record.c   the exit record
  *   listener.c a seccomp filter with an agent
  *   init.c     the tiny init of a container that asked for one
+ *   copy.c     tmpcopyup
  *   hook.c     hooks that run as the child is
  *   userns.c   id maps
  *   sys.c      entry point and system calls
@@ -141,6 +142,9 @@ void viewers_drain(void);
 
 /* ---- init.c */
 int op_init(void);
+
+/* ---- copy.c */
+int op_copy_up(const struct op *op);
 
 /* ---- hook.c */
 int op_hook(const struct op *op);

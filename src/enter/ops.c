@@ -143,6 +143,8 @@ int run_op(const struct op *op)
 		return op_map_ids(op);
 	case OP_USERNS:
 		return op_userns(op);
+	case OP_COPY_UP:
+		return op_copy_up(op);
 	case OP_HOOK:
 		return op_hook(op);
 	default: {

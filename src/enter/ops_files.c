@@ -49,6 +49,12 @@ static long file_type(i32 dir, const char *name, int flags)
 	return error < 0 ? error : info.stx_mode & S_IFMT_;
 }
 
+/* A device number as Python's os.makedev packs it. */
+static u64 device(u64 major, u64 minor)
+{
+	return (major & 0xfff) << 8 | (minor & 0xff) | (minor & ~0xffULL) << 12 | (major & ~0xfffULL) << 32;
+}
+
 static int make_directory(i32 dir, const char *name, u32 mode)
 {
 	long error = sys(mkdirat, dir, name, mode);
@@ -56,6 +62,22 @@ static int make_directory(i32 dir, const char *name, u32 mode)
 	if (error == -EEXIST)
 		error = file_type(dir, name, AT_SYMLINK_NOFOLLOW) == S_IFDIR_ ? 0 : -ENOTDIR;
 	return (int)error;
+}
+
+/* A node that is there already is as good as a new one when it is the same. */
+static int make_node(const struct op *op)
+{
+	const char *name = pool_string(&self.plan, op->arg[1]);
+	struct statx info;
+	long error = sys(mknodat, slot(op->arg[0]), name, op->arg[2], op->arg[3]);
+
+	if (error != -EEXIST)
+		return (int)error;
+	if (sys(statx, slot(op->arg[0]), name, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &info) < 0 ||
+	    (info.stx_mode & S_IFMT_) != (op->arg[2] & S_IFMT_) ||
+	    device(info.stx_rdev_major, info.stx_rdev_minor) != op->arg[3])
+		return -EEXIST;
+	return 0;
 }
 
 static int make_symlink(const struct op *op)
@@ -211,13 +233,10 @@ static int same_inode(const struct op *op)
 {
 	struct statx info;
 	long error = sys(statx, slot(op->arg[0]), "", AT_EMPTY_PATH, STATX_INO, &info);
-	u64 major = info.stx_dev_major, minor = info.stx_dev_minor;
 
 	if (error < 0)
 		return (int)error;
-	return info.stx_ino == op->arg[2] && op->arg[1] == ((major & 0xfff) << 8 | (minor & 0xff) |
-							    (minor & ~0xffULL) << 12 | (major & ~0xfffULL) << 32)
-		       ? 0 : -ESTALE;
+	return info.stx_ino == op->arg[2] && op->arg[1] == device(info.stx_dev_major, info.stx_dev_minor) ? 0 : -ESTALE;
 }
 
 static int fs_config(const struct op *op)
@@ -270,16 +289,22 @@ static int unmount(const struct op *op)
 /* The old root lies on top of the new one after pivot_root(".", "."), and is detached from there. */
 static int pivot(i32 root)
 {
-	long error = sys(fchdir, root);
+	long old = sys(openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0), error = old < 0 ? old : 0;
 
+	if (!error)
+		error = sys(fchdir, root);
 	if (!error)
 		error = sys(pivot_root, ".", ".");
 	if (!error)
+		error = sys(fchdir, old);
+	if (!error) /* the old one, not what lies below it: the container's mounts keep their propagation */
 		error = sys(mount, NULL, ".", NULL, MS_REC_PRIVATE, NULL); /* its unmounting stays here */
 	if (!error)
 		error = sys(umount2, ".", MNT_DETACH_);
 	if (!error)
 		error = sys(chdir, "/");
+	if (old >= 0)
+		sys(close, old);
 	return (int)error;
 }
 
@@ -309,7 +334,7 @@ int op_files(const struct op *op)
 	case OP_MKDIR:
 		return make_directory(slot(arg[0]), pool_string(plan, arg[1]), (u32)arg[2]);
 	case OP_MKNOD:
-		return (int)sys(mknodat, slot(arg[0]), pool_string(plan, arg[1]), arg[2], arg[3]);
+		return make_node(op);
 	case OP_SYMLINK:
 		return make_symlink(op);
 	case OP_WRITE:

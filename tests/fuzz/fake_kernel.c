@@ -152,6 +152,15 @@ long sys6(long number, long a, long b, long c, long d, long e, long f)
 		if (b)
 			scribble(b, 4);
 		return a;
+	case __NR_getdents64: /* one entry with a name, or the end */
+		if (chance(2))
+			return 0;
+		scribble(b, 24);
+		((u8 *)b)[16] = 24, ((u8 *)b)[17] = 0;
+		((u8 *)b)[19] = (u8)('a' + chance(3)), ((u8 *)b)[20] = 0;
+		return 24;
+	case __NR_sendfile:
+		return (long)chance(2) * 4096;
 	case __NR_unlinkat:
 		return chance(2) ? 0 : -ENOENT;
 	default:

@@ -197,8 +197,8 @@ def test_a_hook_that_does_not_exist_is_named(oci: Runtime, stage: str) -> None:
 
 BROKEN: dict[str, dict[str, Any]] = {
     "must be an absolute path": {"path": "hook"},
-    "args: must be a list": {"path": "/hook", "args": "x"},
-    "env[0]: must be a string": {"path": "/hook", "env": [1]},
+    "must be a list": {"path": "/hook", "args": "x"},
+    "must be a string": {"path": "/hook", "env": [1]},
     "is not NAME=value": {"path": "/hook", "env": ["A"]},
     "must be a whole number from 1": {"path": "/hook", "timeout": 0},
 }

@@ -86,4 +86,5 @@ OPERATIONS: dict[str, tuple[int, str, str, str]] = {
     "AFFINITY": (71, "b", "processors", "PBI"),
     "MEMORY_POLICY": (72, "bi", "nodes mode", "I"),
     "PERSONALITY": (73, "i", "domain", "I"),
+    "COPY_UP": (74, "ffi", "from to flags", "I"),
 }

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 O_PATH_CLOEXEC = os.O_PATH | os.O_CLOEXEC
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_IN_ROOT = 0x01, 0x02, 0x04, 0x10
+_PLAIN_TOP_LEVEL = {"/proc": "proc", "/sys": "sys", "/dev": "dev"}
+_OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+MUST_EXIST, DIRECTORY, FILE = 0, 1, 2  # TARGET: what is made when it is missing
 
 
 class Build:
@@ -26,7 +29,8 @@ class Build:
     ``namespaces`` maps each kind of the spec to the path of an existing one, or "" for a new one. ``own_userns`` says that the
     child is in another user namespace than we are; ``privileged`` that the parent may mount before the child exists. ``root``,
     ``proc`` and ``dev`` are slots of the container's root, a fresh procfs of ours, and a fresh /dev (-1 until made). ``agent`` is
-    whoever is asked for verdicts by the seccomp filter.
+    whoever is asked for verdicts by the seccomp filter. ``sealed_last``: mounts, with their destination, that become read-only
+    when everything is in its place.
     """
 
     __slots__ = (
@@ -45,6 +49,7 @@ class Build:
         "process",
         "pts",
         "root",
+        "sealed_last",
         "spec",
         "stdio",
         "volume_userns",
@@ -66,6 +71,7 @@ class Build:
         self.volume_userns = -1
         self.null = -1
         self.hook_report = -1
+        self.sealed_last: list[tuple[int, str]] = []
         self.notes: list[str] = []
         self.last: list[tuple[str, tuple[Any, ...], str]] = []
         self.agent: Agent | None = None
@@ -123,6 +129,18 @@ class Build:
         self.inside("TARGET", out, self.root, path, kind, mode, meaning=meaning)
         return out
 
+    def mount_target(self, path: str, kind: int, *, meaning: str) -> int:
+        """Slot where a mount goes. /proc, /sys and /dev themselves must be real directories, not links."""
+        name = _PLAIN_TOP_LEVEL.get(path)
+        if name is None:
+            return self.target(path, kind, meaning=meaning)
+        out = self.slot()
+        hint = f"{path} in the image must be a directory, not a link"
+        self.inside("MKDIR", self.root, name, 0o755, meaning=meaning, hint=hint)
+        resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS
+        self.inside("OPENAT2", out, self.root, name, _OPEN_DIRECTORY, 0, resolve, meaning=meaning, hint=hint)
+        return out
+
     def clone_host_mount(self, path: str, *, flags: int, meaning: str) -> int:
         """Slot of a detached copy of what stands at ``path`` on the host, whoever is able to make it.
 
@@ -143,9 +161,9 @@ class Build:
         self.inside("OPEN_TREE", tree, again, None, flags | AT_EMPTY_PATH, meaning=meaning)
         return tree
 
-    def add_where_mounted(self, name: str, *args: Any, meaning: str = "") -> None:
+    def add_where_mounted(self, name: str, *args: Any, meaning: str = "", hint: str = "") -> None:
         """Add an operation on a slot of ``clone_host_mount`` to the program that made it."""
-        (self.before if self.privileged else self.inside)(name, *args, meaning=meaning)
+        (self.before if self.privileged else self.inside)(name, *args, meaning=meaning, hint=hint)
 
 
 def clone_flag(kind: str) -> int:

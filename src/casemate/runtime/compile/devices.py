@@ -12,6 +12,7 @@ import stat
 from casemate.errors import Invalid, NotFound
 from casemate.kernel.const.mount import MS_PRIVATE, OPEN_TREE_CLONE
 from casemate.kernel.const.openat2 import AT_EMPTY_PATH
+from casemate.runtime.compile.build import DIRECTORY, FILE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,34 +38,34 @@ _LINKS = (
     ("stderr", "/proc/self/fd/2"),
 )
 _TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
-_FILE = 2
 
 
 def add_devices(build: Build) -> None:
-    """Compile the devices. A /dev that is bind-mounted from the host is left alone, as it is whole."""
+    """Compile the devices. A /dev that is bind-mounted from the host is left alone, as it is whole; so is what a mount covers."""
     if _dev_is_bound(build.spec):
         return
     wanted: dict[str, dict[str, Any]] = {item["path"]: item for item in DEFAULT_DEVICES}
     for item in build.linux.get("devices") or ():
         wanted[_path(item)] = item
+    covered = {os.path.normpath(mount["destination"]) for mount in build.spec.get("mounts") or ()}
     makes = build.privileged and not build.own_userns and owns_initial_userns()
     for path, item in wanted.items():
-        name = path.removeprefix("/dev/")
-        if makes and build.dev >= 0 and path.startswith("/dev/") and "/" not in name:
-            _make(build, build.dev, name, item)
-        elif item.get("type") == "p":
-            raise Invalid(
-                "make device",
-                path,
-                "a FIFO can only be made directly in a fresh /dev, without a user namespace",
-            )
+        if path in covered:
+            continue
+        own_place = build.dev >= 0 or not path.startswith("/dev/")
+        if item.get("type") == "p" or (makes and own_place):
+            _make(build, path, item)
         else:
             _bind(build, path, item)
     if build.dev >= 0:
-        for name, link in _LINKS:
+        _add_links(build, covered)
+
+
+def _add_links(build: Build, covered: set[str]) -> None:
+    links = [*_LINKS, ("ptmx", "pts/ptmx")] if build.pts >= 0 else _LINKS
+    for name, link in links:
+        if f"/dev/{name}" not in covered:
             build.inside("SYMLINK", link, build.dev, name, meaning=f"link /dev/{name}")
-        if build.pts >= 0:
-            build.inside("SYMLINK", "pts/ptmx", build.dev, "ptmx", meaning="link /dev/ptmx")
 
 
 def _dev_is_bound(spec: dict[str, Any]) -> bool:
@@ -90,18 +91,24 @@ def _path(item: dict[str, Any]) -> str:
     return os.path.normpath("/" + path.lstrip("/"))
 
 
-def _make(build: Build, dev: int, name: str, item: dict[str, Any]) -> None:
+def _make(build: Build, path: str, item: dict[str, Any]) -> None:
+    """Make the node. One that is there already is right when type and numbers are; anything else is an error (enter, MKNOD)."""
+    meaning, (directory, name) = f"make the device {path}", os.path.split(path)
+    dev = build.dev
+    if directory != "/dev" or dev < 0:
+        dev = build.target(directory, DIRECTORY, meaning=meaning)
     kind = _TYPES[item["type"]]
     number = os.makedev(item.get("major", 0), item.get("minor", 0)) if kind != stat.S_IFIFO else 0
     mode = item.get("fileMode")
     mode = kind | (0o666 if mode is None else mode & 0o7777)
-    build.inside("MKNOD", dev, name, mode, number, meaning=f"make the device /dev/{name}")
+    hint = "another file is there"
+    build.inside("MKNOD", dev, name, mode, number, meaning=meaning, hint=hint)
     uid, gid = item.get("uid") or 0, item.get("gid") or 0
     if uid or gid:
         slot = build.slot()
         flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-        build.inside("OPENAT2", slot, dev, name, flags, 0, 0, meaning=f"open the device /dev/{name}")
-        build.inside("FCHOWN", slot, uid, gid, meaning=f"give the device /dev/{name} to {uid}:{gid}")
+        build.inside("OPENAT2", slot, dev, name, flags, 0, 0, meaning=f"open the device {path}")
+        build.inside("FCHOWN", slot, uid, gid, meaning=f"give the device {path} to {uid}:{gid}")
 
 
 def _bind(build: Build, path: str, item: dict[str, Any]) -> None:
@@ -110,7 +117,7 @@ def _bind(build: Build, path: str, item: dict[str, Any]) -> None:
     meaning = f"mount the device {path}"
     tree = build.clone_host_mount(source, flags=OPEN_TREE_CLONE, meaning=meaning)
     build.add_where_mounted("MOUNT_SETATTR", tree, AT_EMPTY_PATH, 0, 0, MS_PRIVATE, -1, meaning=meaning)
-    target = build.target(path, _FILE, meaning=meaning)
+    target = build.target(path, FILE, meaning=meaning)
     build.inside("MOVE_MOUNT", tree, target, meaning=meaning)
 
 

@@ -139,7 +139,7 @@ def _mode_of(build: Build, path: str, mounted: tuple[str, ...], rootfs: RootFs) 
         return _kernel_mode(build, path)
     if _covered(build, path):
         return None
-    return _image_mode(rootfs, path)
+    return image_mode(rootfs, path)
 
 
 def _kernel_mode(build: Build, path: str) -> int | None:
@@ -174,8 +174,11 @@ def _covered(build: Build, path: str) -> bool:
     return False
 
 
-def _image_mode(rootfs: RootFs, path: str) -> int | None:
-    """Look the path up in the topmost layer that has it; a whiteout hides the layers below."""
+def image_mode(rootfs: RootFs, path: str) -> int | None:
+    """Return type and mode of ``path`` in the topmost layer that has it, None when none has; a whiteout hides the layers below.
+
+    Raises: KernelError.
+    """
     directories = [rootfs.upper, *rootfs.lowers] if rootfs.upper else list(rootfs.lowers)
     for directory in directories:
         root = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,9 +1,11 @@
-"""Mount options of the runtime-spec: attributes, propagation, and what is left for the file system itself.
+"""A mount of the runtime-spec as it is written: its destination; options as attributes, propagation, and the file system's own.
 
 Source: runtime-spec config.md "Mounts", mount(8).
 """
 
 from __future__ import annotations
+
+import os
 
 from casemate.errors import Invalid, Unsupported
 from casemate.kernel.const.mount import (
@@ -24,6 +26,7 @@ from casemate.kernel.const.mount import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
 _ATIME_MASK = 0x70  # the three atime modes are one field: mount_setattr(2)
 
@@ -45,7 +48,7 @@ _ATTRIBUTES = {
     "noatime": (MOUNT_ATTR_NOATIME, _ATIME_MASK),
     "atime": (0, _ATIME_MASK),
     "strictatime": (MOUNT_ATTR_STRICTATIME, _ATIME_MASK),
-    "norelatime": (MOUNT_ATTR_STRICTATIME, _ATIME_MASK),
+    "norelatime": (0, 0),  # mount(8): without relatime the kernel's default remains, which is relatime
     "nostrictatime": (0, _ATIME_MASK),
 }
 
@@ -60,26 +63,47 @@ _PROPAGATION = {
     "runbindable": (MS_UNBINDABLE, True),
 }
 
+_SWITCHES = {"tmpcopyup": "copy_up", "remount": "remount"}
 # Without effect on a new mount, or the default of every kernel that we run on.
 _NOTHING = frozenset(
     {
         "defaults",
-        "async",
-        "nomand",
         "silent",
         "loud",
         "auto",
         "user",
         "notmpcopyup",
-        "noiversion",
-        "nolazytime",
     }
 )
-_SUPERBLOCK = frozenset({"sync", "dirsync", "lazytime", "mand", "iversion", "acl", "noacl"})
+_SUPERBLOCK = frozenset({"sync", "dirsync", "lazytime", "mand"})
+# Of some disk file systems only; the old mount call let every other one ignore them.
+_OPPOSITES = {"async": "sync", "nolazytime": "lazytime", "nomand": "mand", "noiversion": "iversion"}
+_PSEUDO = frozenset(
+    {"tmpfs", "proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2", "overlay", "ramfs", "bpf"}
+)
+_ON_DISK = frozenset({"iversion", "acl", "noacl"})
+
+# What lxcfs and the like may put below /proc; anything else there would hide or fake what we protect.
+_ALLOWED_BELOW_PROC = frozenset(
+    f"/proc/{name}"
+    for name in (
+        "cpuinfo",
+        "diskstats",
+        "meminfo",
+        "stat",
+        "swaps",
+        "uptime",
+        "loadavg",
+        "slabinfo",
+        "net/dev",
+        "sys/kernel/ns_last_pid",
+        "sys/crypto/fips_enabled",
+    )
+)
 
 
 class MountOptions:
-    """What the options of one mount mean. ``data`` is for the file system, as (key, value or None)."""
+    """What the options of one mount mean. ``data`` is for the file system, as (key, value or None), ``superblock`` flags too."""
 
     __slots__ = (
         "bind",
@@ -92,7 +116,9 @@ class MountOptions:
         "recursive",
         "recursive_clear",
         "recursive_set",
+        "remount",
         "set",
+        "superblock",
     )
 
     def __init__(self) -> None:
@@ -106,12 +132,32 @@ class MountOptions:
         self.propagation_recursive = False
         self.idmap = ""
         self.copy_up = False
+        self.remount = False
+        self.superblock: list[str] = []
         self.data: list[tuple[str, str | None]] = []
+
+    def superblock_of(self, kind: str) -> list[str]:
+        """The superblock's flags that a file system of this kind takes."""
+        return [name for name in self.superblock if name not in _ON_DISK or kind not in _PSEUDO]
 
     @property
     def read_only(self) -> bool:
         """Whether the mount itself is read-only."""
         return bool(self.set & MOUNT_ATTR_RDONLY)
+
+
+def destination_of(mount: dict[str, Any]) -> str:
+    """Return the destination without `.` and `..`. Raises: Invalid where nothing may be mounted."""
+    destination = mount.get("destination")
+    if not isinstance(destination, str) or not destination or "\0" in destination:
+        raise Invalid("read mounts", repr(destination), "the destination is not a path")
+    path = os.path.normpath("/" + destination)
+    path = "/" + path.lstrip("/")
+    if path == "/":
+        raise Invalid("read mounts", destination, "nothing can be mounted on the container's root")
+    if path.startswith("/proc/") and path not in _ALLOWED_BELOW_PROC:
+        raise Invalid("read mounts", destination, "inside /proc only a few harmless files can be covered")
+    return path
 
 
 def parse_options(options: Iterable[str], *, destination: str) -> MountOptions:
@@ -140,10 +186,11 @@ def _apply(found: MountOptions, option: str, destination: str) -> None:
         found.propagation, found.propagation_recursive = _PROPAGATION[option]
     elif option in ("idmap", "ridmap", "noidmap"):
         found.idmap = option
-    elif option == "tmpcopyup":
-        found.copy_up = True
-    elif option in _SUPERBLOCK:
-        found.data.append((option, None))
+    elif option in _SWITCHES:
+        setattr(found, _SWITCHES[option], True)
+    elif option in _SUPERBLOCK or option in _ON_DISK or option in _OPPOSITES:
+        gone = _OPPOSITES.get(option)
+        found.superblock = [name for name in found.superblock if name != gone] + ([] if gone else [option])
     elif option.split("=", 1)[0] in ("context", "fscontext", "defcontext", "rootcontext"):
         raise Unsupported(f"mount {destination}", option, "SELinux is not active on this host")
     elif option not in _NOTHING:
@@ -162,5 +209,14 @@ def known_options() -> list[str]:
     """Every option that is understood here; others are passed to the file system."""
     recursive = [f"r{name}" for name in _ATTRIBUTES]
     return sorted(
-        {*_ATTRIBUTES, *recursive, *_PROPAGATION, *_NOTHING, *_SUPERBLOCK, "bind", "rbind", "idmap", "ridmap"}
+        {
+            *_ATTRIBUTES,
+            *recursive,
+            *_PROPAGATION,
+            *_NOTHING,
+            *_SUPERBLOCK,
+            *_ON_DISK,
+            *_OPPOSITES,
+            *("bind", "rbind", "idmap", "ridmap", "remount", "tmpcopyup"),
+        }
     )

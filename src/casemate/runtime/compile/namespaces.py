@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ASK_MAPS = 1  # Python maps the ids of the child with newuidmap and newgidmap
 LEAVE_OOM_SCORE = 1001
+_LONGEST_MAP = 4096  # user_namespaces(7): one page
 
 
 def read_namespaces(linux: dict[str, Any]) -> dict[str, str]:
@@ -42,17 +43,26 @@ def read_namespaces(linux: dict[str, Any]) -> dict[str, str]:
 
 def read_id_map(linux: dict[str, Any]) -> IdMap | None:
     """Return the spec's own mappings, None without. Raises: Invalid."""
-    uids, gids = linux.get("uidMappings") or (), linux.get("gidMappings") or ()
+    return read_mappings(linux.get("uidMappings"), linux.get("gidMappings"), doing="read linux.uidMappings")
+
+
+def read_mappings(uids: Any, gids: Any, *, doing: str) -> IdMap | None:
+    """Return a pair of mappings of the spec, None when there is neither. Raises: Invalid for one alone, or overlapping ranges."""
     if not uids and not gids:
         return None
     if not uids or not gids:
-        raise Invalid("read linux.uidMappings", "", "uidMappings and gidMappings go together")
+        raise Invalid(doing, "", "uidMappings and gidMappings go together")
     from casemate.kernel.userns import IdMap, IdRange
 
     try:
-        return IdMap([IdRange(*_range(item)) for item in uids], [IdRange(*_range(item)) for item in gids])
+        found = IdMap([IdRange(*_range(item)) for item in uids], [IdRange(*_range(item)) for item in gids])
     except (KeyError, TypeError, ValueError) as error:
-        raise Invalid("read linux.uidMappings", "", error) from error
+        raise Invalid(doing, "", error) from error
+    if max(len(found.uid_text()), len(found.gid_text())) >= _LONGEST_MAP:
+        raise Invalid(
+            doing, "", f"the kernel reads less than {_LONGEST_MAP} bytes of a map: give fewer ranges"
+        )
+    return found
 
 
 def _range(item: dict[str, Any]) -> tuple[int, int, int]:

@@ -76,11 +76,18 @@ def _host_place(build: Build, path: str) -> int:
 
 
 def _host_propagation(build: Build) -> int:
-    """Return MS_SLAVE when the container wants to see later mounts of the host, else MS_PRIVATE."""
-    wanted = [build.linux.get("rootfsPropagation") or ""]
-    wanted += [option for mount in build.spec.get("mounts") or () for option in mount.get("options") or ()]
-    follows = any(name.lstrip("r") in ("slave", "shared", "hared") for name in wanted)
-    return MS_SLAVE if follows else MS_PRIVATE
+    """Return MS_SLAVE when a bind mount that the child itself makes shall see later mounts of the host, else MS_PRIVATE."""
+    if build.privileged:
+        return MS_PRIVATE
+    wanted = [option for mount in build.spec.get("mounts") or () for option in mount.get("options") or ()]
+    return (
+        MS_SLAVE if {"slave", "rslave", "shared", "rshared"} & set(wanted) or _follows(build) else MS_PRIVATE
+    )
+
+
+def _follows(build: Build) -> bool:
+    """Whether later mounts of the host shall appear in the root. `shared` is a peer group of the container's own."""
+    return build.linux.get("rootfsPropagation") in ("slave", "rslave")
 
 
 def _directory(build: Build, rootfs: RootFs) -> int:
@@ -99,7 +106,7 @@ def _directory(build: Build, rootfs: RootFs) -> int:
         AT_EMPTY_PATH | AT_RECURSIVE,
         0,
         0,
-        _host_propagation(build),
+        MS_SLAVE if _follows(build) else MS_PRIVATE,
         -1,
         meaning="cut the root off from the host's mounts",
     )
@@ -241,7 +248,10 @@ def _kernel() -> tuple[int, int]:
 
 
 def add_pivot(build: Build, *, read_only: bool) -> None:
-    """Make the root the container's `/`, let go of the host's mounts, and apply the root's own attributes."""
+    """Make the root the container's `/`, let go of the host's mounts, and apply what had to wait: read-only, propagation."""
+    for slot, destination in build.sealed_last:
+        meaning = f"make {destination} read-only"
+        build.inside("MOUNT_SETATTR", slot, AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, 0, 0, -1, meaning=meaning)
     build.inside("PIVOT_ROOT", build.root, meaning="enter the container's root")
     name = build.linux.get("rootfsPropagation") or ""
     if name:

@@ -69,9 +69,24 @@ def loads(text: str | bytes, *, what: str = "JSON document") -> Any:
         raise Invalid("read", what, _cause(error)) from error
     except StopIteration as error:
         raise Invalid("read", what, f"no JSON value at character {error.value}") from error
+    except (
+        SystemError
+    ) as error:  # Python 3.11: the scanner looks for an exception that only json.decoder would bring
+        raise Invalid("read", what, _whole_cause(text)) from error
     if rest:
         raise Invalid("read", what, f"something follows the document: {rest[:20]!r}")
     return document
+
+
+def _whole_cause(text: str | bytes) -> str:
+    """Read it once more in the ordinary way, which says where it is broken."""
+    import json
+
+    try:
+        json.loads(text)
+    except ValueError as error:
+        return str(error)
+    return "malformed"
 
 
 def _cause(error: Exception) -> str:

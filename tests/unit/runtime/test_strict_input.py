@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -169,3 +172,14 @@ def test_a_hostile_passwd_cannot_hold_or_mislead_us(tmp_path) -> None:  # noqa: 
     assert find_home(str(tmp_path), 7) == "/"
     (etc / "passwd").write_text("a:x:7:7::/home/a:/bin/sh\n")
     assert find_home(str(tmp_path), 7) == "/home/a"
+
+
+@pytest.mark.parametrize("text", ["{", '{"a": 1', '{"a": 1,', "[1", '["a', "{]"])
+def test_a_document_that_was_cut_off_is_invalid_also_before_json_was_imported(text: str) -> None:
+    program = "import sys; sys.path.insert(0, sys.argv[1]); from casemate.oci.quick_json import loads\n"
+    program += "from casemate.errors import Invalid\nassert 'json' not in sys.modules\n"
+    program += "try: loads(sys.argv[2])\nexcept Invalid: print('invalid')"
+    source = str(Path(__file__).parents[3] / "src")
+    command = [sys.executable, "-I", "-S", "-c", program, source, text]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.stdout == "invalid\n", found.stderr

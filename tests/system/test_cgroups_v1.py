@@ -439,8 +439,8 @@ def test_limits_without_a_controller_are_known_before_anything_is_made() -> None
         "memory": {"limit": 1 << 30},
         "rdma": {"mlx5_0": {"hcaHandles": 1}},
     }
-    assert manager.missing(resources) == ["network.classID", "rdma"]
-    assert manager.missing({"pids": {"limit": 1}, "devices": []}) == []
+    assert manager.check("casemate-test", resources) == ["network.classID", "rdma"]
+    assert manager.check("casemate-test", {"pids": {"limit": 1}, "devices": []}) == []
 
 
 def test_huge_pages_are_limited_on_the_v2_side_of_a_hybrid_machine() -> None:
@@ -450,7 +450,7 @@ def test_huge_pages_are_limited_on_the_v2_side_of_a_hybrid_machine() -> None:
         before = file.read().split()
     manager = open_manager()
     resources = {"hugepageLimits": [{"pageSize": "2MB", "limit": 4 << 20}]}
-    assert manager.missing(resources) == []
+    assert manager.check("casemate-test", resources) == []
     made = manager.create(f"casemate-test-{os.getpid()}", resources=resources)
     try:
         assert made.apply(resources, strict=True) == []

@@ -36,6 +36,33 @@ def delegated_base(hierarchy: Hierarchy) -> str | None:
     return found
 
 
+def user_base(hierarchy: Hierarchy) -> str | None:
+    """The group of the caller's own systemd, when it answers: a login session's group is root's, but that may be used.
+
+    Who starts a process there must stand inside himself (``systemd.scopes.enter_user_scope``); reading, freezing and killing
+    need no more than the files.
+    Source: systemd.special(7), user@.service.
+    """
+    from casemate.cgroups.systemd.bus import socket_paths
+
+    uid = os.geteuid()
+    parts = (hierarchy.own or "").split("/")
+    at = next(
+        (i for i, part in enumerate(parts) if part.startswith("user@") and part.endswith(".service")), -1
+    )
+    group = "/".join(parts[: at + 1]) or f"user.slice/user-{uid}.slice/user@{uid}.service"
+    directory = f"{hierarchy.mountpoint}/{group}"
+    if not _is_delegated(directory) or not any(os.path.exists(path) for path, _ in socket_paths(user=True)):
+        return None
+    return directory
+
+
+def stands_below(hierarchy: Hierarchy, directory: str) -> bool:
+    """Whether the caller's own group is this one or lies below it."""
+    place = f"{hierarchy.mountpoint}/{hierarchy.own}".rstrip("/")
+    return hierarchy.own is not None and (place == directory or place.startswith(f"{directory}/"))
+
+
 def _is_delegated(directory: str) -> bool:
     """Whether these are writable, which is what delegation means: cgroup-v2.rst, "Model of Delegation"."""
     paths = (directory, f"{directory}/cgroup.procs", f"{directory}/cgroup.subtree_control")

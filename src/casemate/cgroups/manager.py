@@ -48,6 +48,9 @@ class Cgroup(Protocol):
     def birth_fd(self) -> int | None:
         """An owned directory descriptor for CLONE_INTO_CGROUP; None where no v2 hierarchy is mounted."""
 
+    def occupied(self) -> None:
+        """Tell that the first process is inside: nothing else needs to hold the place any more."""
+
     def dirs(self) -> list[tuple[int, str]]:
         """(owned descriptor of the parent, name) of every directory, for whoever removes them later."""
 
@@ -99,14 +102,16 @@ class CgroupManager(Protocol):
     unenforced: list[str]
     why: str
 
-    def missing(self, resources: Mapping[str, Any]) -> list[str]:
+    def check(self, path: str, resources: Mapping[str, Any]) -> list[str]:
         """The names of the limits for which there is no controller here: asked before anything is made.
 
-        Raises: Invalid, Unsupported, as ``apply``.
+        Raises: Invalid for a bad path or limit, Unsupported, as ``create`` and ``apply`` would.
         """
 
-    def create(self, path: str, *, resources: Mapping[str, Any] | None = None) -> Cgroup:
+    def create(self, path: str, *, resources: Mapping[str, Any] | None = None, adopt: bool = False) -> Cgroup:
         """A group that exists and is empty; ``resources`` tells early which controllers it will need.
+
+        ``adopt``: somebody else has made it, and processes may be inside.
 
         Raises: Invalid for a bad path, AlreadyExists when processes run in it, Denied.
         """
@@ -118,13 +123,19 @@ class CgroupManager(Protocol):
         """
 
 
-def open_manager(*, rootless: bool = False, hierarchies: Sequence[Hierarchy] | None = None) -> CgroupManager:
-    """The manager that fits this machine and caller.
+def open_manager(
+    *, rootless: bool = False, hierarchies: Sequence[Hierarchy] | None = None, systemd: bool = False
+) -> CgroupManager:
+    """The manager that fits this machine and caller; with ``systemd`` it makes its groups by that.
 
     v1 when any v1 hierarchy with a controller is mounted, as on hybrid machines, whose v2 side has hardly
     any; else v2; none when nothing is mounted, or an unprivileged caller may not make groups anywhere.
     """
     found = list(read_hierarchies() if hierarchies is None else hierarchies)
+    if systemd:
+        from casemate.cgroups.systemd.scopes import find_manager
+
+        return find_manager(found, rootless=rootless)
     if any(not h.is_v2 and any(not c.startswith("name=") for c in h.controllers) for h in found):
         from casemate.cgroups.v1 import V1Manager
 
@@ -154,12 +165,12 @@ def _owns_the_machine() -> bool:
         return True
 
 
-def refuse_missing(manager: CgroupManager, resources: Mapping[str, Any]) -> None:
-    """Nothing, when there is a controller for every limit, or the caller is one who cannot have them all.
+def refuse_missing(manager: CgroupManager, path: str, resources: Mapping[str, Any]) -> None:
+    """Nothing, when the group can be made and there is a controller for every limit, or the caller cannot have them all.
 
     Raises: Unsupported, naming the limits; Invalid for values that make no sense.
     """
-    names = manager.missing(resources)
+    names = manager.check(path, resources)
     if names and not manager.why:
         refuse_absent(names)
 

@@ -26,14 +26,21 @@ class NoManager:
         self.unenforced = list(UNENFORCED)
         self.why = why
 
-    def missing(self, resources: Mapping[str, Any]) -> list[str]:
+    def check(self, path: str, resources: Mapping[str, Any]) -> list[str]:
         """Everything that was asked for.
 
         Raises: Invalid.
         """
+        parse_path(path)
         return _names(resources)
 
-    def create(self, path: str, *, resources: Mapping[str, Any] | None = None) -> NoCgroup:  # noqa: ARG002 - Protocol
+    def create(
+        self,
+        path: str,
+        *,
+        resources: Mapping[str, Any] | None = None,  # noqa: ARG002 - Protocol
+        adopt: bool = False,  # noqa: ARG002 - Protocol
+    ) -> NoCgroup:
         """A group in name only.
 
         Raises: Invalid, as on machines that have groups.
@@ -83,6 +90,9 @@ class NoCgroup:
     def birth_fd(self) -> int | None:
         """None."""
         return None
+
+    def occupied(self) -> None:
+        """Nothing to do."""
 
     def dirs(self) -> list[tuple[int, str]]:
         """Empty."""

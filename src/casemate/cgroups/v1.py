@@ -55,8 +55,9 @@ class V1Manager:
         usable.sort(key=lambda h: not h.is_v2)
         return cls(usable, rootless=rootless)
 
-    def missing(self, resources: Mapping[str, Any]) -> list[str]:
+    def check(self, path: str, resources: Mapping[str, Any]) -> list[str]:
         """See ``manager.CgroupManager``."""
+        parse_path(path)
         here = {controller for h in self._hierarchies for controller in h.controllers}
         wanted, _ = settings_v1.settings(resources)
         absent = [s for s in wanted if s.controller not in here and not s.optional]
@@ -71,7 +72,9 @@ class V1Manager:
         base = f"{unified.mountpoint}/{unified.own}" if self._rootless else unified.mountpoint
         return (find_text(base, "cgroup.controllers") or "").split()
 
-    def create(self, path: str, *, resources: Mapping[str, Any] | None = None) -> V1Cgroup:
+    def create(
+        self, path: str, *, resources: Mapping[str, Any] | None = None, adopt: bool = False
+    ) -> V1Cgroup:
         """See ``manager.CgroupManager``."""
         group = self._group(parse_path(path, default_slice=self._default_slice()))
         before = group.directories()
@@ -79,7 +82,7 @@ class V1Manager:
             group.make_base()
             if resources:
                 group.make_for(resources)
-            if before and group.pids():
+            if before and not adopt and group.pids():
                 raise AlreadyExists("make cgroup", path, "processes run in it")  # noqa: TRY301 - undone below
         except BaseException:
             for directory in group.directories():

@@ -110,6 +110,9 @@ class V1Cgroup:
         unified = self._directory_of(UNIFIED)
         return None if unified is None else tree.open_directory(unified)
 
+    def occupied(self) -> None:
+        """See ``manager.Cgroup``: a directory needs nobody to hold it."""
+
     def dirs(self) -> list[tuple[int, str]]:
         """See ``manager.Cgroup``."""
         parents = [os.path.dirname(directory) for directory in self.directories()]

@@ -13,7 +13,7 @@ import os
 import time
 
 from casemate.cgroups import device_program, freezing, members, settings_v2, tree
-from casemate.cgroups.delegation import delegated_base, hand_down
+from casemate.cgroups.delegation import delegated_base, hand_down, stands_below, user_base
 from casemate.cgroups.devices import fold_rules
 from casemate.cgroups.hierarchy import UNIFIED
 from casemate.cgroups.names import parse_path
@@ -63,23 +63,26 @@ class V2Manager:
         top = hierarchy.mountpoint
         if not rootless and os.access(top, os.W_OK | os.X_OK, effective_ids=True):
             return cls(hierarchy, top, rootless=False)
-        base = delegated_base(hierarchy)
+        base = delegated_base(hierarchy) or user_base(hierarchy)
         return None if base is None else cls(hierarchy, base, rootless=True)
 
-    def missing(self, resources: Mapping[str, Any]) -> list[str]:
+    def check(self, path: str, resources: Mapping[str, Any]) -> list[str]:
         """See ``manager.CgroupManager``."""
+        parse_path(path)
         wanted, _ = settings_v2.settings(resources)
         known = {*self.offered, "cgroup"}
         return [s.name for s in wanted if s.controller not in known and not s.optional]
 
-    def create(self, path: str, *, resources: Mapping[str, Any] | None = None) -> V2Cgroup:
+    def create(
+        self, path: str, *, resources: Mapping[str, Any] | None = None, adopt: bool = False
+    ) -> V2Cgroup:
         """See ``manager.CgroupManager``."""
         group = self._group(path)
         wanted = settings_v2.settings(resources)[0] if resources else []
         was_there = tree.exists(group.directory)
         try:
             group.make([*BASE, *settings_v2.controllers(wanted)])
-            if group.pids():
+            if not adopt and group.pids():
                 raise AlreadyExists("make cgroup", path, "processes run in it")  # noqa: TRY301 - undone below
         except BaseException:
             if not was_there:
@@ -176,11 +179,27 @@ class V2Cgroup:
         """See ``manager.Cgroup``."""
         if born:
             return []
+        self._come_near()
         return [fd for _, fd in tree.open_all([f"{self.directory}/cgroup.procs"], os.O_WRONLY, required=True)]
 
     def birth_fd(self) -> int | None:
         """See ``manager.Cgroup``."""
+        self._come_near()
         return tree.open_directory(self.directory)
+
+    def _come_near(self) -> None:
+        """Stand where we may start a process in this group: an ordinary user's login session is outside."""
+        hierarchy = self._hierarchy
+        if self._base == hierarchy.mountpoint or stands_below(hierarchy, self._base):
+            return
+        from casemate.cgroups.hierarchy import read_hierarchies
+        from casemate.cgroups.systemd.scopes import enter_user_scope
+
+        enter_user_scope()
+        hierarchy.own = next((h.own for h in read_hierarchies() if h.is_v2), hierarchy.own)
+
+    def occupied(self) -> None:
+        """See ``manager.Cgroup``: a directory needs nobody to hold it."""
 
     def dirs(self) -> list[tuple[int, str]]:
         """See ``manager.Cgroup``."""

@@ -114,7 +114,7 @@ def prepare(bundle: Bundle) -> None:
     }
     resources = with_devices(bundle.linux.get("resources") or {})
     manager = open_manager(rootless=bundle.settings.rootless)
-    refuse_missing(manager, resources)
+    refuse_missing(manager, path, resources)
     bundle.record = create_record(bundle.settings.root, bundle.id, data)
     write_file(f"{bundle.record.directory}/config.json", bundle.raw)
     bundle.cgroup = manager.create(path, resources=resources)

@@ -56,7 +56,10 @@ def start_container(request: ContainerRequest, *, deadline_s: float = 60.0) -> R
         elif compiled.build.agent is not None:
             compiled.build.agent.answer(code, request, pid=pid, first=pid)
 
-    return launch_compiled(compiled, answer, None if request.spec.get("hooks") else deadline_s)
+    running = launch_compiled(compiled, answer, None if request.spec.get("hooks") else deadline_s)
+    if request.cgroup is not None:
+        request.cgroup.occupied()
+    return running
 
 
 def _move_net_devices(pid: int, request: ContainerRequest) -> None:

@@ -85,14 +85,14 @@ class SystemdManager:
             holder.release()
             raise
         del adopt
-        group = SystemdCgroup(inner, unit, path, version=self.kind, user=self._user)
+        group = SystemdCgroup(inner, unit, version=self.kind, user=self._user)
         group.hold(holder)
         return group
 
     def open(self, path: str) -> SystemdCgroup:
         """See ``manager.CgroupManager``."""
         _, unit = parse(path, user=self._user)
-        return SystemdCgroup(self._inside.open(path), unit, path, version=self.kind, user=self._user)
+        return SystemdCgroup(self._inside.open(path), unit, version=self.kind, user=self._user)
 
 
 def scope_properties(unit: str, slice_name: str, *, version: str = "v2") -> list[Property]:
@@ -172,13 +172,13 @@ class SystemdCgroup:
 
     __slots__ = ("_group", "_holder", "_user", "_version", "path", "unenforced", "unit")
 
-    def __init__(self, group: Cgroup, unit: str, path: str, *, version: str, user: bool) -> None:
+    def __init__(self, group: Cgroup, unit: str, *, version: str, user: bool) -> None:
         self._group = group
         self._user = user
         self._version = version
         self._holder: Holder | None = None
         self.unit = unit
-        self.path = path
+        self.path = group.path
         self.unenforced = group.unenforced
 
     def hold(self, holder: Holder) -> None:

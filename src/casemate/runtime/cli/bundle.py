@@ -103,17 +103,18 @@ def open_bundle(settings: Settings, arguments: Arguments) -> Bundle:
 
 def prepare(bundle: Bundle) -> None:
     """Claim the id, then make the control group with its limits: in that order, so that `delete` knows what to undo."""
-    path = group_path(bundle.settings.root, bundle.id, bundle.spec)
+    path = group_path(bundle.settings.root, bundle.id, bundle.spec, systemd=bundle.settings.systemd_cgroup)
     data = {
         "ociVersion": bundle.spec["ociVersion"],
         "bundle": bundle.directory,
         "rootfs": bundle.rootfs,
         "cgroup_path": path,
+        "systemd": bundle.settings.systemd_cgroup,
         "annotations": bundle.spec.get("annotations") or {},
         "hooks": [stage for stage, hooks in (bundle.spec.get("hooks") or {}).items() if hooks],
     }
     resources = with_devices(bundle.linux.get("resources") or {})
-    manager = open_manager(rootless=bundle.settings.rootless)
+    manager = open_manager(rootless=bundle.settings.rootless, systemd=bundle.settings.systemd_cgroup)
     refuse_missing(manager, path, resources)
     bundle.record = create_record(bundle.settings.root, bundle.id, data)
     write_file(f"{bundle.record.directory}/config.json", bundle.raw)
@@ -121,14 +122,15 @@ def prepare(bundle: Bundle) -> None:
     bundle.notes += limit(manager, bundle.cgroup, resources)
 
 
-def group_path(root: str, container_id: str, spec: dict[str, Any]) -> str:
+def group_path(root: str, container_id: str, spec: dict[str, Any], *, systemd: bool = False) -> str:
     """Return the control group of a container; when its spec names none, ids are unique only below one --root."""
     path = (spec.get("linux") or {}).get("cgroupsPath")
     if path:
         return str(path)
     from binascii import crc32
 
-    return f"casemate-oci/{crc32(os.path.realpath(root).encode()):08x}-{container_id}"
+    name = f"{crc32(os.path.realpath(root).encode()):08x}-{container_id}"
+    return f":casemate-oci:{name}" if systemd else f"casemate-oci/{name}"
 
 
 def with_devices(resources: dict[str, Any]) -> dict[str, Any]:

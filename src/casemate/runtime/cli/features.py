@@ -40,7 +40,7 @@ def document() -> dict[str, Any]:
         "linux": {
             "namespaces": sorted(FLAGS),
             "capabilities": capabilities.to_names(capabilities.all_mask()),
-            "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": False},
+            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": True},
             "seccomp": {
                 "enabled": True,
                 "actions": sorted(seccomp_compile.ACTIONS),

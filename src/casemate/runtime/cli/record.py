@@ -135,7 +135,9 @@ class Record:
         """Return a group of the manager that made the container's. Raises: NotFound."""
         from casemate.cgroups.manager import open_manager
 
-        return open_manager(rootless=os.geteuid() != 0).open(path)
+        # A group below the container's own is named by its directories, whoever made the outer one.
+        systemd = bool(self.data.get("systemd")) and path == self.data.get("cgroup_path")
+        return open_manager(rootless=os.geteuid() != 0, systemd=systemd).open(path)
 
     def state(self) -> dict[str, Any]:
         """The state object of the runtime-spec, with runc's additions."""
@@ -203,6 +205,7 @@ _TYPES = {
     "boot_id": str,
     "bundle": str,
     "cgroup_path": str,
+    "systemd": bool,
     "maker": dict,
     "hooks": list,
     "annotations": dict,

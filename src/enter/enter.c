@@ -33,12 +33,31 @@ static void reset_signals(void)
 	sys(rt_sigprocmask, SIG_SETMASK_, &all, NULL, sizeof(all));
 }
 
+/* Before there is a plan. */
+static _Noreturn void give_up(long error)
+{
+	say(MSG_FAIL, 0, (i32)-error, NO_PROGRAM, 0);
+	leave(1);
+}
+
+/* What else the caller left open must not reach a program, and neither must the control channel. */
+static void close_all_but_control(void)
+{
+	long error = sys(close_range, CONTROL_FD + 1, ~0U, 0);
+
+	if (error >= 0)
+		error = sys(fcntl, CONTROL_FD, 2 /* F_SETFD */, 1 /* FD_CLOEXEC */);
+	if (error < 0)
+		give_up(error);
+}
+
 static void know_yourself(void)
 {
 	struct statx info;
+	long error = sys(statx, AT_FDCWD, "/proc/self/exe", 0, STATX_INO, &info);
 
-	if (sys(statx, AT_FDCWD, "/proc/self/exe", 0, STATX_INO, &info) < 0)
-		return;
+	if (error < 0) /* FIND_EXEC could not refuse us */
+		give_up(error);
 	self.own_ino = info.stx_ino;
 	self.own_dev = (u64)info.stx_dev_major << 32 | info.stx_dev_minor;
 }
@@ -72,13 +91,15 @@ static _Noreturn void run_child(void)
 
 	self.child_fd = -1;
 	self.armed = 1;
-	sys(prctl, PR_SET_PDEATHSIG_, SIGKILL_, 0, 0, 0);
+	error = (int)sys(prctl, PR_SET_PDEATHSIG_, SIGKILL_, 0, 0, 0);
 	sys(rt_sigprocmask, SIG_SETMASK_, &none, NULL, sizeof(none));
 	if (sync_receive(&what, &fd, 0) <= 0)
 		leave(1);
 	self.released = what == 'D';
-	sys(prctl, PR_SET_DUMPABLE_, 0, 0, 0, 0); /* not earlier: root alone may map the ids of who is not dumpable */
-	error = run_program(INSIDE, &index);
+	if (error >= 0) /* not earlier: root alone may map the ids of who is not dumpable */
+		error = (int)sys(prctl, PR_SET_DUMPABLE_, 0, 0, 0, 0);
+	if (error >= 0)
+		error = run_program(INSIDE, &index);
 	child_failed(error ? error : -ENOEXEC);
 }
 
@@ -219,7 +240,9 @@ static void run_container(void)
 	error = run_program(BESIDE, &index);
 	if (error)
 		finish_failed(BESIDE, index, -error, 0);
-	sync_send('D', -1);
+	error = sync_send('D', -1);
+	if (error < 0 && error != -EPIPE && error != -ECONNRESET) /* then the child has ended, and says why */
+		finish_failed(NO_PROGRAM, 0, -error, 0);
 	watch_setup();
 }
 
@@ -235,8 +258,7 @@ void enter_main(void)
 	u32 index = 0;
 	int error;
 
-	sys(close_range, CONTROL_FD + 1, ~0U, 0);
-	sys(fcntl, CONTROL_FD, 2 /* F_SETFD */, 1 /* FD_CLOEXEC */);
+	close_all_but_control();
 	reset_signals();
 	streams_init();
 	know_yourself();
@@ -245,7 +267,9 @@ void enter_main(void)
 	if (error)
 		leave(1);
 	if (!maps_ids()) /* we, and so our child, may become visible in somebody else's container */
-		sys(prctl, PR_SET_DUMPABLE_, 0, 0, 0, 0);
+		error = (int)sys(prctl, PR_SET_DUMPABLE_, 0, 0, 0, 0);
+	if (error < 0)
+		give_up(error);
 	error = run_program(BEFORE, &index);
 	if (error)
 		finish_failed(BEFORE, index, -error, 0);

@@ -173,10 +173,10 @@ int run_program(u32 program, u32 *index)
 		if (program == INSIDE)
 			self.progress->op = *index;
 		error = run_op(ops + *index);
+		if (error >= 0 && self.armed && changes_credentials(ops[*index].code))
+			error = (int)sys(prctl, 1 /* PR_SET_PDEATHSIG */, SIGKILL_, 0, 0, 0);
 		if (error < 0 && program != AFTER)
 			return error;
-		if (self.armed && changes_credentials(ops[*index].code))
-			sys(prctl, 1 /* PR_SET_PDEATHSIG */, SIGKILL_, 0, 0, 0);
 	}
 	return 0;
 }

@@ -245,7 +245,8 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 def failure(op: Operation | None, number: int, detail: int, *, program: int = 2) -> CasemateError:
     """The error for a failed operation: its meaning, its errno as a category, its name for the curious."""
     if op is None:
-        why = f"the plan was refused (check {detail})" if program == NO_PROGRAM else os.strerror(number)
+        refused = program == NO_PROGRAM and detail
+        why = f"the plan was refused (check {detail})" if refused else os.strerror(number)
         return Internal("start the container", why=why)
     if detail >> 32:
         why = f"killed by signal {detail >> 32} during {op.name}"

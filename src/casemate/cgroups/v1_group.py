@@ -28,6 +28,7 @@ _COLLECTED = (
     ("memory", "memory.oom_control"),
     ("memory", "memory.max_usage_in_bytes"),
     ("cpuacct", "cpuacct.usage"),
+    ("pids", "pids.events"),
 )
 
 

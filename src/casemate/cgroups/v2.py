@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 BASE = ("cpu", "io", "memory", "pids")
 LIMITING = ("cpu", "memory", "pids")
 
-_COLLECTED = ("memory.events", "memory.peak", "cpu.stat")
+_COLLECTED = ("memory.events", "memory.peak", "cpu.stat", "pids.events")
 
 
 class V2Manager:

@@ -90,6 +90,10 @@ class Attached:
             code = self._follow()
         finally:
             self.session.close()
+        if self.session.explanation is not None and code:
+            from casemate.cli.show.reasons import note_reasons  # only for who asked
+
+            note_reasons(self.session.explanation)
         if self.detached:
             name = self.stay.name
             streams.note(f"\rdetached: {name} goes on; casemate attach {name} comes back\r")

@@ -21,6 +21,7 @@ SCALARS = {
     "cpus": "cpus",
     "cpuset-cpus": "cpuset_cpus",
     "domainname": "domainname",
+    "explain": "explain",
     "hostname": "hostname",
     "init": "init",
     "interactive": "interactive",

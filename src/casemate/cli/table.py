@@ -169,6 +169,7 @@ PARTS = {
     "unpause": "container",
     "rename": "container",
     "top": "container",
+    "why": "container",
     "images": "image",
     "pull": "image",
     "rmi": "image",
@@ -213,6 +214,7 @@ NOUNS: dict[str, tuple[str, dict[str, str]]] = {
             "unpause": "unpause",
             "rename": "rename",
             "top": "top",
+            "why": "why",
         },
     ),
     "image": (

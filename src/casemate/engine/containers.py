@@ -124,10 +124,10 @@ class Container:
         """After a verb: the row as it is now; the last known one when the container has gone."""
         self._row = self._store.containers.find(self.id) or self._row
 
-    def start(self, attach: Attach | None = None) -> Session | None:
+    def start(self, attach: Attach | None = None, *, explain: bool = False) -> Session | None:
         """Start the program; with ``attach`` return its session, else None (detached.
 
-        Output goes to the log).
+        Output goes to the log). ``explain``: this run is watched, for ``why``.
 
         Raises: ProgramNotFound (127), NotExecutable (126), Conflict (already running). A failed start of an
         auto-remove container removes it.
@@ -138,7 +138,7 @@ class Container:
         row = self._fresh()
         lock, self._lock = self._lock, None
         try:
-            session = start_container(self._store, row, attach, lock=lock)
+            session = start_container(self._store, row, attach, lock=lock, explain=explain)
         except BaseException:
             if row.auto_remove:
                 self._store.containers.update(row.id, state="removing", durable=False)
@@ -286,6 +286,22 @@ class Container:
         from casemate.engine.show.container import inspect_container
 
         return inspect_container(self._store, self._fresh())
+
+    def why(self, *, watch_s: float | None = None) -> dict[str, Any]:
+        """Which rule made the program fail, as a document: Findings with Rule, What, Call, Count, First, Last, Allow.
+
+        Of a run that was not started with ``explain``: what its end, its control group and its output tell.
+        ``watch_s``: watch the running program for so long first, or until it ends.
+        Raises: Conflict (``watch_s``, and it does not run), Denied (it may not be watched).
+        """
+        from casemate.engine.why.explain import explain
+
+        row = self._fresh()
+        if watch_s is not None:
+            from casemate.engine.why.watch import watch_running
+
+            watch_running(self._store, row, watch_s)
+        return explain(self._store, row)
 
     def summary(self) -> dict[str, str]:
         """Docker's ``ps`` row.

@@ -91,7 +91,17 @@ _LISTS = frozenset(
 _DICTS = frozenset(("annotations", "labels", "sysctls", "ulimits"))
 _DEFAULTS: dict[str, Any] = {
     **dict.fromkeys(
-        ["auto_remove", "detach", "init", "interactive", "privileged", "publish_all", "read_only", "tty"],
+        [
+            "auto_remove",
+            "detach",
+            "explain",
+            "init",
+            "interactive",
+            "privileged",
+            "publish_all",
+            "read_only",
+            "tty",
+        ],
         False,
     ),
     "network": "none",
@@ -110,7 +120,7 @@ class ContainerOptions(Record):
     __slots__ = (
         "annotations", "argv", "auto_remove", "cap_add", "cap_drop", "cidfile", "cpu_shares",
         "cpus", "cpuset_cpus", "detach", "devices", "dns", "dns_options", "dns_search",
-        "domainname", "entrypoint", "env", "env_files", "extra_hosts", "groups", "hostname", "init",
+        "domainname", "entrypoint", "env", "env_files", "explain", "extra_hosts", "groups", "hostname", "init",
         "interactive", "labels", "log_files", "log_max_bytes", "memory_bytes",
         "memory_reservation_bytes", "memory_swap_bytes", "mounts", "name", "network",
         "oom_score_adj", "pids_limit", "platform", "privileged", "publish_all", "pull", "read_only",
@@ -139,6 +149,8 @@ class ContainerOptions(Record):
     env: list[str]
     """``NAME=value``, or ``NAME`` to take the value from the caller's environment (absent there: not set)."""
     env_files: list[str]
+    explain: bool
+    """Each run is watched, so that ``Container.why`` can name the rule that refused something; slower."""
     extra_hosts: list[str]
     """``name:address``"""
     groups: list[str]

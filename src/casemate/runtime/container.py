@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 ASK_HOOKS = 2
 ASK_NET_DEVICES = 6
+ASK_WATCHER = 3
+_PR_SET_DUMPABLE = 4
 _DIRECTORY = 1
 
 
@@ -53,6 +55,8 @@ def start_container(request: ContainerRequest, *, deadline_s: float = 60.0) -> R
             _move_net_devices(pid, request)
         elif code == ASK_HOOKS and request.hooks is not None:
             request.hooks(pid)
+        elif code == ASK_WATCHER and request.watcher is not None:
+            request.watcher(pid)
         elif compiled.build.agent is not None:
             compiled.build.agent.answer(code, request, pid=pid, first=pid)
 
@@ -140,6 +144,8 @@ def _add_container(build: Build, request: ContainerRequest, compiled: Compiled) 
     _add_gate(build, request, compiled)
     if hooks.get("startContainer"):
         _add_hooks(build, request, compiled, "startContainer", filtered=_late_filter(build, how))
+    if request.watcher is not None:
+        _add_watcher(build)
     add_exec(build, how)
 
 
@@ -165,6 +171,13 @@ def _add_gate(build: Build, request: ContainerRequest, compiled: Compiled) -> No
         build.inside("REPORT", REPORT_CREATED)
     if slot >= 0:
         build.inside("WAIT", slot, meaning="wait for start")
+
+
+def _add_watcher(build: Build) -> None:
+    """Wait until somebody watches. Without privilege only what is dumpable can be watched by its own user."""
+    if not build.privileged:
+        build.inside("PRCTL", _PR_SET_DUMPABLE, 1, 0, 0, 0, meaning="let its user watch the container")
+    build.inside("ASK", ASK_WATCHER, meaning="have the container watched")
 
 
 def _late_filter(build: Build, how: Confinement) -> bytes | None:

@@ -120,6 +120,7 @@ class ContainerRequest:
     container's namespaces; those of startContainer report to ``hook_report_fd`` when they run behind a gate.
     ``keeper`` None: the parent stays only as long as this process does.
     ``init``: the first process is an init of ours that reaps and passes signals on to the program.
+    ``watcher`` is called with the pid when the first process is ready to execute the program, and may be watched with ptrace.
     """
 
     __slots__ = (
@@ -141,6 +142,7 @@ class ContainerRequest:
         "seccomp_cache_dir",
         "spec",
         "stdio",
+        "watcher",
     )
 
     def __init__(  # noqa: PLR0913 - a plain value
@@ -164,7 +166,9 @@ class ContainerRequest:
         hook_report_fd: int | None = None,
         keyring: bool = True,
         init: bool = False,
+        watcher: Any = None,
     ) -> None:
+        self.watcher = watcher
         self.init = init
         self.id = id
         self.spec = spec

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FORMAT_HELP = "Output format: table, json, 'table TEMPLATE' or a Go template"
+EXPLAIN = Option("explain", "Watch this run, so that casemate why can name what was refused (slower)")
 SEVERAL = ("CONTAINER [CONTAINER...]", 1, None)
 
 
@@ -17,12 +18,13 @@ def start_options() -> Sequence[Option]:
     return [
         Option("attach", "Show the output, pass signals on, exit with the program's code", short="a"),
         Option("detach-keys", "Keys that detach (default ctrl-p,ctrl-q)", kind="detach-keys", meta="KEYS"),
+        EXPLAIN,
         Option("interactive", "Attach stdin too", short="i"),
     ]
 
 
 def stop_options() -> Sequence[Option]:
-    """Return the options of stop and restart."""
+    """Return the options of stop, and of restart."""
     return [
         Option("signal", "Signal to send first", short="s", kind="signal", meta="SIGNAL", completes="signal"),
         Option(
@@ -33,6 +35,26 @@ def stop_options() -> Sequence[Option]:
             meta="SECONDS",
         ),
         Option("time", "The old name of --timeout", kind="seconds", meta="SECONDS", hidden=True),
+    ]
+
+
+def restart_options() -> Sequence[Option]:
+    """Return the options of restart."""
+    return [EXPLAIN, *stop_options()]
+
+
+def why_options() -> Sequence[Option]:
+    """Return the options of why."""
+    return [
+        Option("all", "Show also what programs expect and work around", short="a"),
+        Option("json", "Write JSON"),
+        Option(
+            "watch",
+            "Watch the running container for so many seconds first",
+            short="w",
+            kind="seconds",
+            meta="SECONDS",
+        ),
     ]
 
 
@@ -161,9 +183,12 @@ VERBS = {
         "Stop and start containers",
         module="container.restart",
         operands=SEVERAL,
-        options=stop_options,
+        options=restart_options,
         completes="container",
-        examples=(("casemate restart -t 3 web", "give it three seconds to stop"),),
+        examples=(
+            ("casemate restart -t 3 web", "give it three seconds to stop"),
+            ("casemate restart --explain web", "watch this run, for casemate why"),
+        ),
     ),
     "kill": Verb(
         "kill",
@@ -273,5 +298,28 @@ VERBS = {
         operands=("CONTAINER", 1, 1),
         completes="running",
         examples=(("casemate top web", "pids are the host's"),),
+    ),
+    "why": Verb(
+        "why",
+        "Say which rule made a container's program fail, and what would allow it",
+        module="container.why",
+        operands=("CONTAINER", 1, 1),
+        options=why_options,
+        completes="container",
+        describe="Each reason names the system call and its arguments, the rule that refused it, how often and when, "
+        "and the option that would allow it with what that gives away. All of it is known of a run that was watched "
+        "(--explain with run, create, start or restart, or --watch here); of any other run its end, its limits and "
+        "its output. Watching changes no result of the program; it makes system calls slower. "
+        "Exit code 0: there is a reason; 3: no rule is known to have refused anything.",
+        examples=(
+            ("casemate why web", "of a container that has ended, or runs"),
+            (
+                "casemate run --rm --explain debian:bookworm mount /dev/sda /mnt",
+                "run something and read why it failed",
+            ),
+            ("casemate restart --explain web && casemate why web", "the whole story of the next run"),
+            ("casemate why --watch 10 web", "what is refused now, without a restart"),
+            ("casemate why --json web", "for programs"),
+        ),
     ),
 }

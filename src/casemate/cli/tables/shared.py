@@ -43,6 +43,7 @@ def _wall_options() -> Sequence[Option]:
             many=True,
             completes="file",
         ),
+        Option("explain", "Watch every run, so that casemate why can name what was refused (slower)"),
         Option("group-add", "Add a supplementary group", kind="string", meta="GROUP", many=True),
         Option("privileged", "Give every capability and device: no wall against the image"),
         Option("read-only", "Make the root file system read-only"),

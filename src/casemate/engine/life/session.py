@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
-    from typing import Self
+    from typing import Any, Self
 
     from casemate.kernel.fd import Fd
 
@@ -23,7 +23,11 @@ class Session:
     the program's input or the master side of its terminal, owned by the session.
     """
 
-    __slots__ = ("_close", "_stdin", "_wait", "exit_code", "is_terminal", "pid", "start_time")
+    __slots__ = (
+        "_close", "_stdin", "_wait", "exit_code", "explanation", "is_terminal", "pid", "start_time",
+    )  # fmt: skip
+    explanation: dict[str, Any] | None
+    """Of a program that was started to be explained, once it has ended: what ``Container.why`` says of it."""
 
     def __init__(
         self,
@@ -40,6 +44,7 @@ class Session:
         self._stdin = stdin
         self.is_terminal = is_terminal
         self.exit_code: int | None = None
+        self.explanation = None
         self._wait = wait
         self._close = close
 

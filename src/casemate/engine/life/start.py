@@ -50,11 +50,11 @@ _WAIT_FOR_OTHERS_S = 10.0
 
 
 def start_container(
-    store: Store, row: ContainerRow, attach: Attach | None, *, lock: Fd | None = None
+    store: Store, row: ContainerRow, attach: Attach | None, *, lock: Fd | None = None, explain: bool = False
 ) -> Session:
     """Start the program of ``row``; the session of its caller (detached: only good for its pid).
 
-    ``lock``: the held lock that ``create_container`` gave; closed in any case.
+    ``lock``: the held lock that ``create_container`` gave; closed in any case. ``explain``: see ``Container.why``.
 
     Raises: ProgramNotFound, NotExecutable, Conflict (running, or being removed), Invalid. A container that
     could not start is as before.
@@ -72,15 +72,18 @@ def start_container(
             raise Conflict("start container", row.name, f"it is {state.status}")
         if row.state in ACTIVE:
             row = settle(store, row)  # its last end had not been seen
-        started = _Start(store, row, attach, is_first=is_first)
+        started = _Start(store, row, attach, is_first=is_first, explain=explain)
         with Undo() as undo:
             running, stdin = started.run(held, undo)
             undo.keep()
-    return _session(store, row, running, stdin, tty=started.options.tty)
+    return _session(store, row, started, running=running, stdin=stdin)
 
 
-def _session(store: Store, row: ContainerRow, running: Running, stdin: Fd | None, *, tty: bool) -> Session:
+def _session(
+    store: Store, row: ContainerRow, started: _Start, *, running: Running, stdin: Fd | None
+) -> Session:
     """The caller's hold on what was started."""
+    session: Session
 
     def wait() -> int:
         try:
@@ -88,24 +91,34 @@ def _session(store: Store, row: ContainerRow, running: Running, stdin: Fd | None
         except Internal:  # the keeper that we talk to was killed; its twin still writes the exit record
             code = wait_for_end(store, row.id)
         running.close()
+        if started.explain:
+            from casemate.engine.why.explain import explain
+
+            session.explanation = explain(store, store.containers.get(row.id), ended_with=code)
         finish(store, row.id, in_passing=quickstart.ends_at_once)
         return code
 
-    return Session(
+    session = Session(
         pid=running.pid,
         start_time=start_time(running.pid) or 0,
         wait=wait,
         close=running.close,
         stdin=stdin,
-        is_terminal=tty,
+        is_terminal=started.options.tty,
     )
+    return session
 
 
 class _Start:
     """One start under way."""
 
-    def __init__(self, store: Store, row: ContainerRow, attach: Attach | None, *, is_first: bool) -> None:
-        """``is_first``: the row says "starting" since it was made, and its directory is new."""
+    def __init__(
+        self, store: Store, row: ContainerRow, attach: Attach | None, *, is_first: bool, explain: bool
+    ) -> None:
+        """``is_first``: the row says "starting" since it was made, and its directory is new.
+
+        ``explain``: what fails inside is written down.
+        """
         self.store = store
         self.row = row
         self.attach = attach
@@ -114,6 +127,7 @@ class _Start:
         self.directory = container_dir(store.paths, row.id)
         self.changed = False
         self.is_first = is_first
+        self.explain = explain or self.options.explain
 
     def run(self, held: Fd, undo: Undo) -> tuple[Running, Fd | None]:
         """Do it; every step that the row does not account for pushes its undoing."""
@@ -131,6 +145,10 @@ class _Start:
         streams = Streams(self.attach, tty=self.options.tty, interactive=self.options.interactive)
         with place, streams:
             request = self.request(spec, rootfs, around, stdio=streams.stdio, cgroup=cgroup)
+            if self.explain:
+                from casemate.engine.why.watch import be_watched
+
+                be_watched(request, place=place.fileno())
             running = self.launch(request, place=place.fileno(), lock_fd=held.fileno())
             stdin = streams.take_stdin(running.stdin)
         columns: dict[str, object] = {"config": dumps(self.record)} if self.changed else {}
@@ -249,7 +267,7 @@ def attach_dir(store: Store) -> str:
 
 def _forget_last_run(directory: str) -> None:
     """Remove the exit record and pid of an earlier run; its log stays, as docker's does."""
-    for name in ("exit", "exit.tmp", "pid"):
+    for name in ("exit", "exit.tmp", "pid", "witness"):
         try:
             os.unlink(f"{directory}/{name}")
         except FileNotFoundError:

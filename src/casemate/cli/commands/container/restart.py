@@ -21,7 +21,7 @@ def run(parsed: Parsed) -> int:
             if signal is not None and box.state == "running":
                 box.kill(signal)
             box.stop(timeout_s)
-            box.start()
+            box.start(explain=parsed.flag("explain"))
             say(name)
 
         return for_each(parsed.operands, act)

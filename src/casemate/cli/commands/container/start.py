@@ -27,7 +27,7 @@ def run(parsed: Parsed) -> int:
             return _stay(engine, parsed)
 
         def start(name: str) -> None:
-            container(engine, name).start()
+            container(engine, name).start(explain=parsed.flag("explain"))
             say(name)
 
         return for_each(parsed.operands, start)
@@ -39,4 +39,4 @@ def _stay(engine: Engine, parsed: Parsed) -> int:
     tty = bool(config["Tty"])
     stdin = parsed.flag("interactive") and bool(config["OpenStdin"])
     stay = Stay(box.name, tty=tty, stdin=stdin, detach_keys=parsed.get("detach-keys"))
-    return stay.with_program(lambda: box.start(stay.attach()))
+    return stay.with_program(lambda: box.start(stay.attach(), explain=parsed.flag("explain")))

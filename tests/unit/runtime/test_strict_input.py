@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from casemate.errors import CasemateError, Denied, Invalid, Unsupported
+from casemate.oci import quick_json
 from casemate.oci.quick_json import dumps, loads
 from casemate.runtime.cli.args import FLAG, LIST, VALUE, parse
 from casemate.runtime.cli.kill import parse_signal
@@ -45,6 +46,20 @@ def test_container_ids_are_never_paths(text: str) -> None:
 def test_json_is_one_value_without_duplicate_keys(text: str | bytes) -> None:
     with pytest.raises(Invalid):
         loads(text)
+
+
+def test_json_that_is_cut_off_is_refused_also_where_the_json_module_is_not_loaded() -> None:
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from casemate.errors import Invalid\nfrom casemate.oci.quick_json import loads\n"
+        "for text in ('{', '{\"a\": ', '[1', '{\"a\" 1}', '\"', '\"\\\\u12'):\n"
+        "    assert 'json' not in sys.modules or text != '{'\n"
+        "    try: loads(text)\n"
+        "    except Invalid: continue\n"
+        "    raise AssertionError(text)\n"
+    )
+    source = str(Path(quick_json.__file__).parents[2])
+    subprocess.run([sys.executable, "-I", "-S", "-c", script, source], check=True)
 
 
 def test_json_survives_a_round_trip() -> None:

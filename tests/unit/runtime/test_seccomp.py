@@ -7,6 +7,8 @@ import subprocess
 import sys
 
 import pytest
+from bpf import ALLOW as ALLOW_CALL
+from bpf import I386, answer, errno_of
 
 from casemate.errors import Invalid, Unsupported
 from casemate.runtime.default_profile import (
@@ -199,6 +201,24 @@ def test_names_that_nobody_knows_are_left_out_with_a_note() -> None:
     assert "time_travel" in note
     assert "ptrace" not in note
     assert compile_profile(default_seccomp(), cache_dir=None).notes == []
+
+
+def test_calls_newer_than_libseccomp_may_be_named_beside_a_second_architecture() -> None:
+    """Libseccomp has no name to translate them by; the profile of podman names such calls and three architectures."""
+    profile = {
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+        "syscalls": [{"names": ["read", "getxattrat", "ptrace"], "action": "SCMP_ACT_ALLOW"}],
+    }
+    compiled = compile_profile(profile, cache_dir=None)
+    eperm, enosys = errno_of(1), errno_of(38)
+    assert compiled.notes == []
+    native = [answer(compiled.program, number) for number in (464, 465, MOUNT, PTRACE)]
+    assert native == [ALLOW_CALL, enosys, eperm, ALLOW_CALL]
+    in_32_bit = [answer(compiled.program, number, architecture=I386) for number in (3, 26, 21, 464)]
+    assert in_32_bit == [ALLOW_CALL, ALLOW_CALL, eperm, enosys]
+    x32 = [answer(compiled.program, 1 << 30 | number) for number in (0, 521, MOUNT, 2000)]
+    assert x32 == [ALLOW_CALL, ALLOW_CALL, eperm, enosys]
 
 
 def test_a_rule_has_its_own_errno() -> None:

@@ -72,31 +72,29 @@ def _range(item: dict[str, Any]) -> tuple[int, int, int]:
 def add_namespaces(build: Build, *, id_map: IdMap | None) -> None:
     """Choose the clone flags, join existing namespaces in the parent, and let the parent map the ids."""
     build.namespaces = kinds = read_namespaces(build.linux)
+    if any(kinds.values()):
+        from casemate.runtime.compile.joins import check_paths
+
+        check_paths(kinds)
     build.id_map = _checked_map(build, id_map)
     flags = 0
     for kind, path in kinds.items():
         if not path and kind != "cgroup":
             flags |= FLAGS[kind]
-    _add_time_offsets(build)
-    if build.linux.get("timeOffsets") and build.is_new("time"):
+    if build.linux.get("timeOffsets"):
+        from casemate.runtime.compile.time_offsets import add_time_offsets
+
+        add_time_offsets(build)
         flags &= ~CLONE_NEWTIME
     build.plan.clone_flags = flags
 
 
 def add_joins(build: Build) -> None:
-    """Join existing namespaces in the parent, after everything that it mounts with its old privileges.
+    """Join existing namespaces in the parent, after everything that it mounts with its old privileges."""
+    if any(build.namespaces.values()):
+        from casemate.runtime.compile import joins
 
-    An unprivileged parent needs the user namespace first, since that gives it the right to join the others; a privileged one
-    enters it last, since it gives up rights.
-    """
-    paths = [(kind, path) for kind, path in build.namespaces.items() if path]
-    paths.sort(key=lambda item: (item[0] == "user") == build.privileged)
-    for kind, path in paths:
-        try:
-            slot = build.plan.slot_of(os.open(path, os.O_RDONLY | os.O_CLOEXEC), owned=True, label=path)
-        except OSError as error:
-            raise Invalid(f"join {kind} namespace", path, error.strerror) from error
-        build.before("SETNS", slot, FLAGS[kind], meaning=f"join the {kind} namespace {path}")
+        joins.add_joins(build)
 
 
 def _checked_map(build: Build, id_map: IdMap | None) -> IdMap | None:
@@ -107,9 +105,13 @@ def _checked_map(build: Build, id_map: IdMap | None) -> IdMap | None:
                 "prepare container", "user namespace", "linux.uidMappings and gidMappings are missing"
             )
         return found
-    if found is not None and not build.own_userns:
+    if build.own_userns:
+        from casemate.runtime.compile.joins import joined_map
+
+        return joined_map(build, found)
+    if found is not None:
         raise Invalid("prepare container", "linux.uidMappings", "there is no user namespace to map")
-    if not build.own_userns and not build.privileged:
+    if not build.privileged:
         raise Unsupported(
             "prepare container",
             "",
@@ -119,28 +121,11 @@ def _checked_map(build: Build, id_map: IdMap | None) -> IdMap | None:
     return None
 
 
-def _add_time_offsets(build: Build) -> None:
-    offsets = build.linux.get("timeOffsets")
-    if not offsets:
-        return
-    if not build.is_new("time") or not build.privileged:
-        raise Unsupported("set linux.timeOffsets", "", "they need a new time namespace made by root")
-    text = "".join(
-        f"{clock} {int(value.get('secs', 0))} {int(value.get('nanosecs', 0))}\n"
-        for clock, value in offsets.items()
-    )
-    build.before("UNSHARE", CLONE_NEWTIME, meaning="make the time namespace")
-    proc = build.host_path("/proc", meaning="open /proc", directory=True)
-    build.before(
-        "WRITE_FILE", proc, "self/timens_offsets", text.encode(), 0, 0x9FA0, meaning="set the clock offsets"
-    )
-
-
 def add_maps(build: Build, *, oom_score_adj: int | None) -> None:
     """Let the parent map the child's ids and set its out-of-memory score while the child waits."""
     score = _possible_score(build, oom_score_adj)
     id_map = build.id_map
-    if id_map is None:
+    if id_map is None or not build.is_new("user"):
         if score != LEAVE_OOM_SCORE:
             build.beside("MAP_IDS", None, None, 0, score, meaning=f"set oom_score_adj to {score}")
         return

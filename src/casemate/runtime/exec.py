@@ -64,7 +64,10 @@ def _add_exec(build: Build, request: ExecRequest, streams: terminal.Streams) -> 
         parent |= flags & CLONE_NEWUSER
     if parent:
         build.before("CHILD_NS", target, parent, meaning="join the container's pid namespace")
-    namespaces.add_maps(build, oom_score_adj=request.process.get("oomScoreAdj"))
+    if parent & CLONE_NEWUSER:
+        namespaces.add_inherited_score(build, oom_score_adj=request.process.get("oomScoreAdj"))
+    else:
+        namespaces.add_maps(build, oom_score_adj=request.process.get("oomScoreAdj"))
     _add_cgroup(build, request)
     build.inside("BARRIER")
     if flags & ~parent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from casemate.errors import Invalid, Unsupported
+from casemate.kernel.const.magic import PROC_SUPER_MAGIC
 from casemate.kernel.const.sched import CLONE_NEWCGROUP, CLONE_NEWTIME
 from casemate.kernel.namespaces import FILES, FLAGS
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 ASK_MAPS = 1  # Python maps the ids of the child with newuidmap and newgidmap
 LEAVE_OOM_SCORE = 1001
+_PR_SET_DUMPABLE = 4
 _LONGEST_MAP = 4096  # user_namespaces(7): one page
 
 
@@ -138,6 +140,23 @@ def add_maps(build: Build, *, oom_score_adj: int | None) -> None:
     build.beside("ASK", ASK_MAPS, meaning="map the user and group ids with newuidmap")
     if score != LEAVE_OOM_SCORE:
         build.beside("MAP_IDS", None, None, 0, score, meaning=f"set oom_score_adj to {score}")
+
+
+def add_inherited_score(build: Build, *, oom_score_adj: int | None) -> None:
+    """Let a child inherit the score that is born in a container's user namespace without privilege: nobody could write it later.
+
+    The parent keeps the score too. To write its own it must be dumpable; that is before the child exists, so nobody of the
+    container can see it.
+    """
+    score = _possible_score(build, oom_score_adj)
+    if score == LEAVE_OOM_SCORE:
+        return
+    meaning = f"set oom_score_adj to {score}"
+    proc = build.host_path("/proc", meaning="open /proc", directory=True)
+    build.before("PRCTL", _PR_SET_DUMPABLE, 1, 0, 0, 0, meaning=meaning)
+    data = str(score).encode()
+    build.before("WRITE_FILE", proc, "self/oom_score_adj", data, 0, PROC_SUPER_MAGIC, meaning=meaning)
+    build.before("PRCTL", _PR_SET_DUMPABLE, 0, 0, 0, 0, meaning=meaning)
 
 
 def _maps_only_self(id_map: IdMap) -> bool:

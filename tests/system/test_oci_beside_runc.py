@@ -273,3 +273,85 @@ def limits(runtime: Runtime) -> list[str]:
     groups = dict(line.split(":", 2)[1:] for line in lines)
     files = {"memory": "memory.limit_in_bytes", "pids": "pids.max", "cpu": "cpu.shares"}
     return [Path(f"/sys/fs/cgroup/{name}{groups[name]}/{file}").read_text() for name, file in files.items()]
+
+
+def shape(value: object) -> object:
+    """The keys of a document at every depth, without its values; pressure is what only later versions of runc tell."""
+    if isinstance(value, dict):
+        return {key: shape(item) for key, item in value.items() if key != "psi"}
+    return type(value).__name__
+
+
+# What is zero is left out on both sides, and which of these are zero is chance.
+BY_CHANCE = {
+    "total",
+    "percpu",
+    "percpu_kernel",
+    "percpu_user",
+    "throttling",
+    "cache",
+    "max",
+    "usage",
+    "blkio",
+}
+
+
+def certain(value: object) -> object:
+    """A shape without what may be zero on one side only."""
+    if isinstance(value, dict):
+        kept = {key: certain(item) for key, item in value.items()}
+        return {key: item for key, item in kept.items() if key not in BY_CHANCE or isinstance(item, dict)}
+    return value
+
+
+def test_events_have_the_same_keys_for_the_same_group(pair: list[Runtime]) -> None:
+    seen = []
+    for runtime in pair:
+        runtime.spec["linux"]["resources"] |= {
+            "memory": {"limit": 32 << 20},
+            "cpu": {"quota": 50000, "period": 100000, "cpus": "0"},
+        }
+        runtime.args("sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 100")
+        assert runtime("run", "--detach", "c").returncode == 0
+        told = json.loads(runtime("events", "--stats", "c").stdout)
+        assert (told["type"], told["id"]) == ("stats", "c")
+        seen.append(told["data"])
+        assert runtime("delete", "--force", "c").returncode == 0
+    ours, theirs = seen
+    assert list(ours) == list(theirs)
+    assert certain(shape(ours)) == certain(shape(theirs))
+    assert ours["memory"]["usage"]["limit"] == theirs["memory"]["usage"]["limit"] == 32 << 20
+    assert ours["cpuset"]["cpus"] == theirs["cpuset"]["cpus"] == [0]
+    assert ours["pids"]["limit"] == theirs["pids"]["limit"]
+    assert set(ours["memory"]["raw"]) == set(theirs["memory"]["raw"])
+
+
+def test_an_out_of_memory_kill_is_the_same_event(pair: list[Runtime]) -> None:
+    seen = []
+    for runtime in pair:
+        runtime.spec["linux"]["resources"]["memory"] = {"limit": 16 << 20, "swap": 16 << 20}
+        runtime.args("sh", "-c", "sleep 1; x=a; while :; do x=$x$x; done")
+        assert runtime("run", "--detach", "c").returncode == 0
+        with subprocess.Popen(
+            runtime.command("events", "--interval", "700ms", "c"), stdout=subprocess.PIPE, text=True
+        ) as events:
+            try:
+                assert events.stdout is not None
+                lines = []
+                while not lines or json.loads(lines[-1])["type"] != "oom":
+                    lines.append(events.stdout.readline())
+            finally:
+                events.kill()
+        assert {json.loads(line)["type"] for line in lines[:-1]} <= {"stats"}
+        seen.append(lines[-1])
+        assert runtime("delete", "--force", "c").returncode == 0
+    assert seen == ['{"type":"oom","id":"c"}\n'] * 2
+
+
+def test_events_end_with_the_container(pair: list[Runtime]) -> None:
+    ours = pair[0]
+    ours.args("sleep", "0.5")
+    assert ours("run", "--detach", "c").returncode == 0
+    found = ours("events", "--interval", "100ms", "c")
+    assert found.returncode == 0
+    assert {json.loads(line)["type"] for line in found.stdout.splitlines()} == {"stats"}

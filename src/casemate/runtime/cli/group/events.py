@@ -1,16 +1,23 @@
-"""`events`: resource use as one JSON object a line, once (--stats) or every --interval, until the container has ended."""
+"""`events`: one JSON object a line, in runc's words: figures every --interval (or once, --stats), kills by lack of memory."""
 
 from __future__ import annotations
 
+import select
 import sys
+import time
 
 from casemate.errors import Invalid
 from casemate.oci.quick_json import dumps
 from casemate.runtime.cli.args import FLAG, VALUE, parse
+from casemate.runtime.cli.group.figures import event_data
+from casemate.runtime.cli.group.oom import OomWatch
 from casemate.runtime.cli.group.resources import open_group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from casemate.cgroups.manager import Cgroup
     from casemate.runtime.cli.main import Settings
     from casemate.runtime.cli.record import Record
 
@@ -25,14 +32,42 @@ def events(settings: Settings, words: list[str]) -> int:
     arguments.expect(1, 1)
     interval_s = parse_duration(arguments.value("interval", "5s"))
     record, group = open_group(settings, arguments)
-    while True:
-        sys.stdout.write(dumps({"type": "stats", "id": record.id, "data": group.stats()}) + "\n")
-        sys.stdout.flush()
-        if arguments.flag("stats"):
-            return 0
-        _wait(record, interval_s)
-        if not record.is_alive():
-            return 0
+    if arguments.flag("stats"):
+        _tell("stats", record, event_data(group.stats()))
+        return 0
+    pidfd = record.open_first()
+    if pidfd is not None:
+        with pidfd:
+            _follow(record, group, pidfd.fileno(), interval_s)
+    return 0
+
+
+def _follow(record: Record, group: Cgroup, pidfd: int, interval_s: float) -> None:
+    """Tell figures every ``interval_s`` seconds, and kills by lack of memory at once, until the container has ended."""
+    watch = OomWatch(group)
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    if watch.fd >= 0:
+        poll.register(watch.fd, watch.events)
+    try:
+        due = time.monotonic() + interval_s
+        while True:
+            ready = dict(poll.poll(max(0.0, due - time.monotonic()) * 1000))
+            for _ in range(watch.take()):  # asked in each round: the last kill and the end come together
+                _tell("oom", record)
+            if pidfd in ready:
+                return
+            if time.monotonic() >= due:
+                _tell("stats", record, event_data(group.stats()))
+                due += interval_s
+    finally:
+        watch.close()
+
+
+def _tell(kind: str, record: Record, data: dict[str, Any] | None = None) -> None:
+    event = {"type": kind, "id": record.id} | ({} if data is None else {"data": data})
+    sys.stdout.write(dumps(event) + "\n")
+    sys.stdout.flush()
 
 
 def parse_duration(text: str) -> float:
@@ -51,13 +86,3 @@ def parse_duration(text: str) -> float:
     if not total:
         raise Invalid("read command line", f"--interval {text}", "it must be greater than 0")
     return total
-
-
-def _wait(record: Record, seconds: float) -> None:
-    """Wait for the time to pass or the container to end."""
-    from casemate.kernel.pidfd import wait_ended
-
-    pidfd = record.open_first()
-    if pidfd is not None:
-        with pidfd:
-            wait_ended(pidfd.fileno(), seconds)

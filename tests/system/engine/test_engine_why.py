@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import struct
+import subprocess
+import sys
 import tarfile
 import time
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from casemate.engine.options import MountOption
+from casemate.errors import Denied
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -275,16 +278,24 @@ def test_what_a_program_said_is_shown_when_nobody_watched(engine: Engine) -> Non
     assert document["Findings"] == []
 
 
+def test_a_container_that_never_ran_is_told_so(engine: Engine) -> None:
+    from casemate.engine.options import ContainerOptions
+
+    document = engine.containers.create("busybox", ContainerOptions(argv=["true"])).why()
+    assert (document["State"], document["Findings"]) == ("created", [])
+    assert document["Notes"] == ["it has not run: an error of its start was told there"]
+
+
 def test_a_program_that_fails_by_itself_is_told_so(engine: Engine) -> None:
     document = explained(engine, "sh", "-c", "exit 7")
     assert reasons(document) == []
-    assert document["Notes"][0] == "no rule of the container refused anything: the program failed by itself"
+    assert document["Notes"][0] == "the program failed by itself; casemate logs shows what it said"
 
 
 # ---- watching changes nothing
 
 MIXED = """
-    hostname x; echo "host $?"; sleep 20 & kill -STOP $!; kill -CONT $!; kill $!; wait $!; echo "sleep $?"
+    hostname x; echo "host $?"; { sleep 20 & kill -STOP $!; kill -CONT $!; kill $!; wait $!; } 2>/dev/null; echo "sleep $?"
     (exit 3); echo "sub $?"; echo a | cat | wc -c; trap 'echo usr1' USR1; kill -USR1 $$; cat /nowhere; echo "cat $?"
     exec sh -c 'mount -t tmpfs none /tmp; echo "mount $?"; exit 42'
 """
@@ -370,6 +381,26 @@ def test_a_running_container_can_be_watched_for_a_while(engine: Engine) -> None:
     assert document["State"] == "running"
     assert only(document, "seccomp")["Count"] >= 3
     assert tracer_of(pid) == 0
+    container.stop(0)
+
+
+def test_who_is_traced_by_somebody_else_is_not_watched_and_that_is_said(engine: Engine) -> None:
+    from casemate.engine.options import ContainerOptions
+
+    container = engine.containers.create("busybox", ContainerOptions(argv=["sleep", "1000"]))
+    container.start()
+    pid = container.inspect()["State"]["Pid"]
+    script = "import sys; from casemate.runtime.witness import ptrace; ptrace.seize(int(sys.argv[1])); print(1); sys.stdin.read()"
+    argv = [sys.executable, "-u", "-c", script, str(pid)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as debugger:
+        assert debugger.stdout is not None
+        assert debugger.stdin is not None
+        assert debugger.stdout.readline() == b"1\n"
+        with pytest.raises(Denied, match="traces it already, or ptrace is forbidden") as caught:
+            container.why(watch_s=1)
+        debugger.stdin.close()
+    assert "ptrace_scope" in str(caught.value.hint)
+    assert container.state == "running"
     container.stop(0)
 
 

@@ -129,7 +129,9 @@ def _errno_name(number: int) -> str:
 def _notes(scene: Scene, ledger: dict[str, Any] | None, end: dict[str, Any], *, findings: bool) -> list[str]:
     """What the reader should know about the explanation itself."""
     notes = list(scene.record.get("notes", ()))
-    if ledger is None:
+    if end["State"] == "created":
+        notes.append("it has not run: an error of its start was told there")
+    elif ledger is None:
         notes.append(
             "nobody watched this run, so only its end, its limits and its output are known: "
             "casemate restart --explain CONTAINER watches the next one, casemate why --watch 10 CONTAINER a running one"
@@ -139,7 +141,7 @@ def _notes(scene: Scene, ledger: dict[str, Any] | None, end: dict[str, Any], *, 
             "the watching process was killed before the container ended: what came later is not known"
         )
     elif not findings and end["ExitCode"]:
-        notes.append("no rule of the container refused anything: the program failed by itself")
+        notes.append("the program failed by itself; casemate logs shows what it said")
     if ledger is not None and ledger["others"]:
         notes.append(f"{ledger['others']} more refusals of other kinds were counted, not kept")
     if scene.is_rootless:

@@ -76,8 +76,8 @@ def watch(what: Watch, ledger_fd: int) -> None:
     if answer and answer[0] in (errno.EPERM, errno.EACCES):
         raise Denied(
             "watch the container",
-            why="the kernel lets no process of this user watch it (ptrace)",
-            hint="see /proc/sys/kernel/yama/ptrace_scope: 3 forbids it to everybody",
+            why="another program traces it already, or ptrace is forbidden on this host",
+            hint="end the debugger; kernel.yama.ptrace_scope=3 forbids it to everybody until the next boot",
         )
     why = os.strerror(answer[0]) if answer else "the watching process ended"
     raise Internal("watch the container", why=why)

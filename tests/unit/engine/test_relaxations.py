@@ -224,3 +224,5 @@ def test_shells_complete_relaxations() -> None:
     assert sorted(found) == sorted(words())
     assert all(found.values())
     assert [word for word, _ in candidates(["relax", "io"])] == ["io_uring"]
+    assert [word for word, _ in candidates(["run", "--relax", "debug,d"])] == []
+    assert [word for word, _ in candidates(["create", "--relax=debug,su"])] == ["--relax=debug,suid"]

@@ -67,20 +67,34 @@ def _of_verb(verb: Verb, before: list[str], begun: str) -> list[tuple[str, str]]
         else:
             operands += 1
     if waiting is not None:
-        return _values(waiting.completes)
+        return _several(waiting.completes, begun)
     if operands and verb.stop_at_operand:
         return [(FILES, "")]
     if begun[:2] == "--" and "=" in begun:
         name = begun[2:].partition("=")[0]
         option = next((option for option in options if option.name == name), None)
         return (
-            [(f"--{name}={word}", meaning) for word, meaning in _values(option.completes)] if option else []
+            [
+                (f"--{name}={word}", meaning)
+                for word, meaning in _several(option.completes, begun.partition("=")[2])
+            ]
+            if option
+            else []
         )
     if begun[:1] == "-":
         return [*_option_words(options), ("--help", "Print usage")]
     if verb.most is not None and operands >= verb.most:
         return []
     return _values(verb.completes)
+
+
+def _several(source: str | tuple[str, ...], begun: str) -> list[tuple[str, str]]:
+    """Return the values of an option; of one that takes several with commas, the next after those that stand there."""
+    before, comma, _ = begun.rpartition(",")
+    if source != "relaxation" or not comma:
+        return _values(source)
+    given = before.split(",")
+    return [(f"{before},{word}", meaning) for word, meaning in _values(source) if word not in given]
 
 
 def _wants_value(options: Sequence[Option], word: str) -> Option | None:

@@ -37,7 +37,10 @@ def run_tests(chosen: list[selections.Selection], *, rebuild: bool) -> int:
     image = ensure_image(rebuild=rebuild)
     paths = machine.Paths(**{name: os.path.join(CACHE, f"{name}.{kind}") for name, kind in
                              (("checkout", "tar"), ("results", "tar"), ("console", "log"), ("output", "log"))})  # fmt: skip
-    job = [{**dataclasses.asdict(s), "markers": selections.MARKERS[s.user]} for s in chosen]
+    left_out = [f"--deselect={name}" for name in selections.NOT_HERE]
+    job = [
+        {**dataclasses.asdict(s), "options": ["-m", selections.MARKERS[s.user], *left_out]} for s in chosen
+    ]
     exchange.write_checkout(paths.checkout, {"selections": job})
     exchange.make_results_disk(paths.results)
     limits = machine.Deadlines(whole_s=BOOT_AND_PREPARE_S + sum(s.deadline_s for s in chosen))
@@ -95,6 +98,7 @@ def main() -> int:
     if options.list:
         for selection in selections.SELECTIONS:
             print(f"{selection.name:16} {' '.join(selection.arguments)}")
+        print("left out:", *(f"  {name}: {why}" for name, why in selections.NOT_HERE.items()), sep="\n")
         return 0
     try:
         with alone():

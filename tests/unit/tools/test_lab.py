@@ -176,3 +176,11 @@ def test_every_selection_names_tests_that_exist() -> None:
     named = {path for s in selections.SELECTIONS for path in s.arguments if "/" in path}
 
     assert [path for path in named if not os.path.exists(os.path.join(ROOT, path.partition("::")[0]))] == []
+
+
+def test_everything_that_is_left_out_exists_and_says_why() -> None:
+    for name, why in selections.NOT_HERE.items():
+        path, _, function = name.partition("::")
+        with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+            assert f"def {function}(" in file.read() or not function, name
+        assert why

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import traceback
 from typing import Any
 
 CHECKOUT = "/src"
@@ -40,19 +41,20 @@ def port(name: str) -> int:
 def prepare() -> None:
     """Make the virtual environment that the checkout's tests expect, and compile what they import."""
     subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", VENV], check=True)
-    library = f"{VENV}/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
-    with open(f"{library}/lab.pth", "w", encoding="utf-8") as file:
-        file.write(f"{CHECKOUT}/src\n{WHEELS}\n")
-    sys.path.insert(0, os.path.join(CHECKOUT, "tools"))
+    packages = f"{VENV}/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+    os.rmdir(packages)
+    os.symlink(WHEELS, packages)
+    with open(f"{packages}/lab.pth", "w", encoding="utf-8") as file:
+        file.write(f"{CHECKOUT}/src\n")
+    for name in ("casemate", "casemate-oci"):
+        os.close(os.open(f"{VENV}/bin/{name}", os.O_CREAT | os.O_WRONLY, 0o755))
+    sys.path.insert(0, f"{CHECKOUT}/tools")
     import dev
 
-    for name in ("casemate", "casemate-oci"):
-        text = dev.START.format(
-            python=PYTHON, paths=[f"{CHECKOUT}/src", WHEELS], function=name.replace("-", "_")
-        )
-        with open(f"{VENV}/bin/{name}", "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(file.name, 0o755)  # noqa: S103 - everybody may run a command
+    dev.write_start_scripts()
+    # Whoever cannot write there is warned, and a warning is an error.
+    os.makedirs(f"{CHECKOUT}/.hypothesis/examples")
+    subprocess.run(["chmod", "-R", "1777", f"{CHECKOUT}/.hypothesis"], check=True)
     subprocess.run([PYTHON, "-m", "compileall", "-q", f"{CHECKOUT}/src", f"{CHECKOUT}/tests"], check=True)
 
 
@@ -82,11 +84,10 @@ def run_selection(selection: dict[str, Any], output: int) -> int:
         "-o",
         f"junit_suite_name={name}",
     ]
-    argv += ["-m", selection["markers"], *selection["arguments"]]
+    argv += [*selection["options"], *selection["arguments"]]
     environment = {
         "CASEMATE_LANE": "strict",
         "CASEMATE_LAB": "1",
-        "HYPOTHESIS_STORAGE_DIRECTORY": f"{home}/hypothesis",
         "LANG": "C.UTF-8",
         # The port is no terminal, and pytest would keep its lines back.
         "PYTHONUNBUFFERED": "1",
@@ -113,33 +114,42 @@ def save() -> None:
     os.sync()
 
 
-def main() -> None:
-    """Run the job that came with the checkout."""
-    with open(os.path.join(CHECKOUT, ".lab", "job.json"), encoding="utf-8") as file:
-        job = json.load(file)
-    output = port("casemate.lab")
+def work(job: dict[str, Any], output: int) -> None:
+    """Prepare, then run the job's selections."""
 
     def say(text: str) -> None:
         os.write(output, f"lab: {text}\n".encode())
 
     say(f"ready, Linux {os.uname().release}, {time.clock_gettime(time.CLOCK_BOOTTIME):.0f} s after its start")
-    os.makedirs(RESULTS, exist_ok=True)
+    os.makedirs(RESULTS)
     prepare()
     say(f"prepared, {time.clock_gettime(time.CLOCK_BOOTTIME):.0f} s after its start")
-    if not job["selections"]:
-        return
     results = {}
     for selection in job["selections"]:
         say(f"selection {selection['name']}")
         started = time.monotonic()
         status = run_selection(selection, output)
-        results[selection["name"]] = {"status": status, "seconds": round(time.monotonic() - started, 1)}
-        with open(os.path.join(RESULTS, "status.json"), "w", encoding="utf-8") as file:
+        seconds = round(time.monotonic() - started, 1)
+        results[selection["name"]] = {"status": status, "seconds": seconds}
+        with open(f"{RESULTS}/status.json", "w", encoding="utf-8") as file:
             json.dump(results, file)
         save()
-        say(f"selection {selection['name']} ended with {status} in {results[selection['name']]['seconds']} s")
+        say(f"selection {selection['name']} ended with {status} in {seconds} s")
     say("ended")
-    subprocess.call(["systemctl", "poweroff", "--force", "--force"])
+
+
+def main() -> None:
+    """Run the job that came with the checkout and switch off; without selections the machine stays, for a person."""
+    with open(f"{CHECKOUT}/.lab/job.json", encoding="utf-8") as file:
+        job = json.load(file)
+    output = port("casemate.lab")
+    try:
+        work(job, output)
+    except Exception:  # noqa: BLE001 - whatever it is, the host shall read it and not wait
+        os.write(output, traceback.format_exc().encode())
+    if job["selections"]:
+        os.sync()
+        subprocess.call(["systemctl", "poweroff", "--force", "--force"])
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 
 SUITE = "bookworm"
 PYTHON = "3.11"  # the suite's
-USER, UID = "lab", 1000
+USER, UID = "lab", 1200  # tests have a user 1000 of their own, who has no session
 SUBIDS = "1342177280:65536"  # outside the pool that root's containers use
 DISK_BYTES = 6 << 30  # sparse
 
@@ -46,7 +46,7 @@ def guest_files() -> dict[str, str]:
     with open(os.path.join(HERE, "guest", "casemate-lab.service"), encoding="utf-8") as file:
         unit = file.read()
     return {
-        "etc/systemd/system/casemate-lab.service": unit,
+        "etc/systemd/system/casemate-lab.service": unit.replace("@1000.", f"@{UID}."),
         "etc/systemd/system/user@.service.d/delegate.conf": DELEGATE,
         "etc/systemd/system/serial-getty@ttyS0.service.d/autologin.conf": AUTOLOGIN,
         "etc/profile.d/lab.sh": PROFILE,

@@ -12,7 +12,7 @@ import errno
 import os
 import time
 
-from casemate.cgroups import device_program, freezing, members, settings_v2, tree
+from casemate.cgroups import freezing, members, settings_v2, tree
 from casemate.cgroups.delegation import delegated_base, hand_down, stands_below, user_base
 from casemate.cgroups.devices import fold_rules
 from casemate.cgroups.hierarchy import UNIFIED
@@ -167,6 +167,8 @@ class V2Cgroup:
 
     def _apply_devices(self, rules: DeviceRules) -> bool:
         """False when this caller may not load programs."""
+        from casemate.cgroups import device_program  # brings foreign functions, which only a start needs
+
         try:
             device_program.attach(self.directory, rules)
         except KernelError as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,8 @@ WHEELS = "/opt/lab/wheels"
 RESULTS = "/var/lib/lab/results"
 PORTS = "/sys/class/virtio-ports"
 RESULTS_DISK = "/dev/vdc"
-USER, UID = "lab", 1000
+USER = "lab"
+UID = pwd.getpwnam(USER).pw_uid
 TIMED_OUT = 124  # timeout(1)'s
 
 

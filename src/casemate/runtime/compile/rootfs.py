@@ -23,7 +23,6 @@ from casemate.kernel.const.mount import (
     OPEN_TREE_CLONE,
 )
 from casemate.kernel.const.openat2 import AT_EMPTY_PATH, AT_RECURSIVE
-from casemate.kernel.const.sched import CLONE_NEWNS
 from casemate.runtime.compile.build import O_PATH_CLOEXEC
 from casemate.runtime.compile.mount_options import propagation_flag
 
@@ -115,79 +114,34 @@ def _directory(build: Build, rootfs: RootFs) -> int:
 
 def _overlay(build: Build, rootfs: RootFs) -> int:
     """Return the slot of a detached overlay mount."""
-    detached = _kernel() >= _DETACHED_LAYERS_SINCE
     layers = _layers(build, rootfs)
-    if not detached and build.privileged:
-        add = (
-            build.late
-        )  # the parent needs a mount namespace of its own first: nothing of the host can be cloned after that
-        lowers = _attach_layers(build, rootfs, layers)
-    else:
-        add = build.before if build.privileged else build.inside
-        lowers = list(rootfs.lowers)
+    if _kernel() < _DETACHED_LAYERS_SINCE:
+        from casemate.runtime.compile.older.overlay import stack
+
+        shifted = build.privileged and _id_shift(rootfs) is not None
+        return stack(build, rootfs, layers, shifted=shifted, sealed=_is_sealed(build))
+    add = build.before if build.privileged else build.inside
     context, mount = build.slot(), build.slot()
     meaning = "stack the image's layers"
     add("FSOPEN", context, "overlay", meaning=meaning)
     add("FSCONFIG", context, FSCONFIG_SET_STRING, "source", "overlay", -1, meaning=meaning)
     if rootfs.userxattr:
         add("FSCONFIG", context, FSCONFIG_SET_FLAG, "userxattr", None, -1, meaning=meaning)
-    if detached:
-        for slot in layers:
-            add("FSCONFIG", context, FSCONFIG_SET_FD, "lowerdir+", None, slot, meaning=meaning)
-    else:
-        text = ":".join(path.replace("\\", "\\\\").replace(":", "\\:") for path in lowers)
-        add("FSCONFIG", context, FSCONFIG_SET_STRING, "lowerdir", text, -1, meaning=meaning)
+    for slot in layers:
+        add("FSCONFIG", context, FSCONFIG_SET_FD, "lowerdir+", None, slot, meaning=meaning)
     for key, path in (("upperdir", rootfs.upper), ("workdir", rootfs.work)):
-        if path is not None and detached:
-            add(
-                "FSCONFIG",
-                context,
-                FSCONFIG_SET_FD,
-                key,
-                None,
-                _open_directory(build, path),
-                meaning="add the writable layer",
-            )
-        elif path is not None:
-            add("FSCONFIG", context, FSCONFIG_SET_STRING, key, path, -1, meaning="add the writable layer")
+        if path is not None:
+            slot = _open_directory(build, path)
+            add("FSCONFIG", context, FSCONFIG_SET_FD, key, None, slot, meaning="add the writable layer")
     add("FSCONFIG", context, FSCONFIG_CMD_CREATE, None, None, -1, meaning=meaning)
-    add("FSMOUNT", mount, context, _overlay_attributes(build), meaning=meaning)
+    # Devices never work on a root of ours; set-user-id bits and file capabilities only without no_new_privs.
+    attributes = MOUNT_ATTR_NODEV | (MOUNT_ATTR_NOSUID if _is_sealed(build) else 0)
+    add("FSMOUNT", mount, context, attributes, meaning=meaning)
     return mount
 
 
-def _attach_layers(build: Build, rootfs: RootFs, layers: list[int]) -> list[str]:
-    """Attach the layers below a tmpfs in a mount namespace of the parent; return their paths there.
-
-    Before Linux 6.15 overlayfs refuses layers on mounts that are attached nowhere. Remove with the support of older kernels.
-    """
-    if _id_shift(rootfs) is None:
-        return list(rootfs.lowers)
-    where = rootfs.lowers[0]
-    host, place, context, tmpfs = (build.slot() for _ in range(4))
-    directory = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-    meaning = "attach the image's layers"
-    build.late("UNSHARE", CLONE_NEWNS, meaning=meaning)
-    build.late("OPENAT2", host, -1, "/", directory, 0, 0, meaning=meaning)
-    build.late("MOUNT_SETATTR", host, AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, MS_PRIVATE, -1, meaning=meaning)
-    build.late("FSOPEN", context, "tmpfs", meaning=meaning)
-    build.late("FSCONFIG", context, FSCONFIG_CMD_CREATE, None, None, -1, meaning=meaning)
-    build.late("FSMOUNT", tmpfs, context, 0, meaning=meaning)
-    build.late("OPENAT2", place, -1, where, directory, 0, 0, meaning=meaning)
-    build.late("MOVE_MOUNT", tmpfs, place, meaning=meaning)
-    paths = []
-    for number, layer in enumerate(layers):
-        target = build.slot()
-        build.late("MKDIR", tmpfs, str(number), 0o755, meaning=meaning)
-        build.late("OPENAT2", target, tmpfs, str(number), directory, 0, 0, meaning=meaning)
-        build.late("MOVE_MOUNT", layer, target, meaning=meaning)
-        paths.append(f"{where}/{number}")
-    return paths
-
-
-def _overlay_attributes(build: Build) -> int:
-    """Devices never work on a root of ours; set-user-id bits and file capabilities only without no_new_privs."""
-    sealed = bool(build.process.get("noNewPrivileges"))
-    return MOUNT_ATTR_NODEV | (MOUNT_ATTR_NOSUID if sealed else 0)
+def _is_sealed(build: Build) -> bool:
+    return bool(build.process.get("noNewPrivileges"))
 
 
 def _layers(build: Build, rootfs: RootFs) -> list[int]:

@@ -175,12 +175,13 @@ static enum check check_op(const struct plan *plan, u32 program, u32 index, slot
 	if (!(table[op->code].where & 1 << program))
 		return PLACE;
 	kinds = table[op->code].kinds;
-	for (i = 0; kinds[i]; i++) {
-		enum check check = check_argument(plan, kinds[i], op->arg[i], filled);
+	for (u32 output = 0; output < 2; output++) /* last: no operation reads what it is about to fill */
+		for (i = 0; kinds[i]; i++) {
+			enum check check = (kinds[i] == 'o') == output ? check_argument(plan, kinds[i], op->arg[i], filled) : 0;
 
-		if (check)
-			return check;
-	}
+			if (check)
+				return check;
+		}
 	for (; i < PLAN_ARGS; i++)
 		if (op->arg[i])
 			return UNUSED;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from casemate.kernel.const.sched import CLONE_NEWPID, CLONE_NEWUSER
-from casemate.runtime.compile import namespaces, terminal, validate
+from casemate.runtime.compile import namespaces, terminal
 from casemate.runtime.compile.build import Build
 from casemate.runtime.compile.confine import Confinement, add_confinement, add_exec
 from casemate.runtime.ops import REPORT_CREATED
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from casemate.runtime.plan import Plan
     from casemate.runtime.request import ExecRequest
     from casemate.runtime.running import Running
+
+_PRIORITIES = ("scheduler", "ioPriority", "execCPUAffinity")
+_RARE = frozenset({*_PRIORITIES, "apparmorProfile", "selinuxLabel"})
 
 
 def exec_process(request: ExecRequest, *, deadline_s: float = 60.0) -> Running:
@@ -55,7 +58,10 @@ def _add_exec(build: Build, request: ExecRequest, streams: terminal.Streams) -> 
     join the other one; the parent stays outside of both. Everything else is joined by the child, in one step, after it has
     entered the cgroup.
     """
-    validate.refuse_process(request.process, request.spec.get("linux") or {})
+    if not _RARE.isdisjoint(request.process):
+        from casemate.runtime.compile.validate import refuse_process
+
+        refuse_process(request.process, request.spec.get("linux") or {})
     relayed = set_keeper(build, request.stdio, request.keeper, None)
     target = build.plan.slot_of(request.pidfd, owned=False, label="container")
     flags = namespaces.joined_flags(build, request.pid)
@@ -102,7 +108,7 @@ def _add_exec(build: Build, request: ExecRequest, streams: terminal.Streams) -> 
 
 def _add_cgroup(build: Build, request: ExecRequest) -> None:
     """Compile entering the control group, and what shall be served how before and after that."""
-    if not any(build.process.get(name) for name in validate.PRIORITIES):
+    if not any(build.process.get(name) for name in _PRIORITIES):
         namespaces.add_cgroup(build, request.cgroup)
         return
     from casemate.runtime.compile import scheduling

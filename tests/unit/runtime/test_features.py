@@ -74,7 +74,7 @@ def test_every_hook_of_the_specification_is_claimed_and_accepted() -> None:
 
 def test_the_mount_options_are_all_that_the_specification_has_and_each_is_understood() -> None:
     claimed = set(FOUND["mountOptions"])
-    assert set(OPTIONS.split()) - claimed <= {"remount", "tmpcopyup"}  # on their way
+    assert set(OPTIONS.split()) - claimed == set()
     for option in sorted(claimed - {"idmap", "ridmap"}):
         found = mount_options.parse_options(["rbind", option], destination="/x")
         assert [name for name, _ in found.data] in (

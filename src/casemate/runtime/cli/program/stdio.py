@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from casemate.runtime.cli.args import Arguments
 
 _FIRST_INHERITED = 3
+_MOST = 0xFFFF  # rows or columns in a struct winsize
 
 
 def announce(arguments: Arguments, pid: int) -> None:
@@ -49,7 +50,7 @@ def direct_stdio(arguments: Arguments, process: dict[str, Any], console: Fd | No
         stdout_fd=1,
         stderr_fd=2,
         console_socket=None if console is None else console.fileno(),
-        console_size=(rows, columns) if rows and columns else None,
+        console_size=(min(rows, _MOST), min(columns, _MOST)) if rows and columns else None,
         inherit=inherited_fds(arguments),
     )
 

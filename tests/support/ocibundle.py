@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,12 +116,20 @@ class Runtime:
         return found
 
 
+def reap() -> None:
+    """Collect ended orphans, which are ours (conftest.py): a pid namespace ends only after the programs that joined it."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
 @contextmanager
 def made_runtime(*, rootless: bool) -> Iterator[Runtime]:
     base = Path(f"/tmp/casemate-oci-test-{os.getpid()}-{time.monotonic_ns()}")
     base.mkdir(mode=0o755)
     runtime = Runtime(base, rootless=rootless)
     yield runtime
+    reap()
     for name in ("c", "d"):
         runtime("delete", "--force", name)
     shutil.rmtree(base)

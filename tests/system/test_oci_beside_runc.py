@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from ocibundle import Runtime, made_runtime
+from ocibundle import Runtime, made_runtime, reap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -177,10 +176,7 @@ def test_a_life_has_the_same_exit_codes_at_each_step(pair: list[Runtime]) -> Non
 def wait_stopped(runtime: Runtime) -> None:
     deadline = time.monotonic() + 10
     while runtime.state()["status"] != "stopped":
-        with suppress(ChildProcessError):
-            # Of detached programs this process is the reaper, and their pid namespace ends only after them.
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+        reap()
         assert time.monotonic() < deadline, "it never stopped"
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 import pytest
-from ocibundle import Runtime, made_runtime
+from ocibundle import Runtime, made_runtime, reap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,13 +97,6 @@ def leftovers(oci: Runtime) -> list[str]:
             if stat.rpartition(")")[2].split()[0] != "Z":
                 found.append(stat)
     return found
-
-
-def reap() -> None:
-    """Collect what the killed commands left to us as their subreaper: a pid namespace ends only after its orphans."""
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
 
 
 def before(oci: Runtime, verb: str) -> None:

@@ -61,7 +61,6 @@ class Settings:
     __slots__ = (
         "criu",
         "debug",
-        "ignore_cgroups",
         "log",
         "log_format",
         "root",
@@ -76,7 +75,7 @@ class Settings:
         self.debug = False
         self.criu = "criu"
         self.systemd_cgroup = False
-        self.rootless = self.ignore_cgroups = os.geteuid() != 0
+        self.rootless = os.geteuid() != 0
 
     def take(self, options: Arguments) -> None:
         """Take over what was typed. Raises: Invalid."""
@@ -94,8 +93,6 @@ class Settings:
         rootless = options.value("rootless", "auto").lower()
         if rootless not in ("auto", "true", "false", "1", "0"):
             raise Invalid(_COMMAND_LINE, f"--rootless {rootless}", "it is true, false or auto")
-        if rootless != "auto":
-            self.ignore_cgroups = rootless in ("true", "1")
 
 
 def default_root() -> str:

@@ -138,7 +138,7 @@ GLOBAL = {
     "debug": "write debug lines too",
     "cgroup-manager": "cgroupfs (default) or systemd, as crun writes it",
     "systemd-cgroup": "cgroupsPath is slice:prefix:name, and systemd makes the group",
-    "rootless": "true, false or auto (default): go on without control groups",
+    "rootless": "true, false or auto: accepted; who runs this decides what must be limited",
     "criu": "program for checkpoint and restore (default: criu)",
     "version": "show the version",
     "help": "show this",

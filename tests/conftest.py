@@ -68,6 +68,10 @@ def _cgroups() -> set[str]:
             children.clear()
         # The engine's own parent group may stay, empty: making it anew for each container costs milliseconds.
         found.update(os.path.join(base, child) for child in children if child not in PARENT_GROUPS)
+    if os.path.isdir("/run/systemd/system"):
+        found = {
+            path for path in found if not path.endswith(".slice")
+        }  # systemd makes them, and keeps them as it likes
     return {path for path in found if user == 0 or _owner(path) == user}
 
 

@@ -309,6 +309,19 @@ def test_limits_that_nobody_enforces_are_said_once(casemate: Casemate) -> None:
     assert casemate("run", "--rm", "busybox", "true").stderr == b""
 
 
+@pytest.mark.rootless
+def test_info_and_inspect_name_the_limits_that_do_not_hold(casemate: Casemate, name: str) -> None:
+    """On a machine that delegates its control groups they hold, and both say that instead."""
+    held = casemate("info", "--format", "{{.MemoryLimit}}").stdout.decode().strip()
+    warnings = casemate("info", "--format", "{{json .Warnings}}").stdout.decode()
+    assert ("--memory" in warnings) == (held == "false")
+    casemate("run", "--name", name, "-m", "64m", "busybox", "true")
+    listed = casemate("inspect", "--format", "{{json .Casemate.NotEnforced}}", name).stdout.decode()
+    assert ("memory.limit" in listed) == (held == "false")
+    doctor = casemate("doctor").stdout.decode()
+    assert ("are not enforced" in doctor) == (held == "false")
+
+
 @pytest.mark.needs_root  # freezing needs control groups
 def test_pause_and_unpause(casemate: Casemate, name: str) -> None:
     casemate("run", "-d", "--name", name, "busybox", "sleep", "1000")

@@ -29,12 +29,17 @@ def control_groups() -> Finding:
         )
     if manager.kind == "none":
         effect = "--memory, --cpus and --pids-limit are not enforced"
-        return Finding("control groups", WARN, "none that this user may change", effect=effect, fix=DELEGATE)
-    controllers = _v2_controllers() if manager.kind == "v2" else _v1_controllers()
+        fix = remedy(os.path.isdir("/run/systemd/system"))
+        return Finding("control groups", WARN, "none that this user may change", effect=effect, fix=fix)
+    controllers = set(getattr(manager, "offered", ())) if manager.kind == "v2" else _v1_controllers()
     missing = [name for name in WANTED if name not in controllers]
     if missing:
         effect = f"limits of {', '.join(missing)} are not enforced"
-        fix = DELEGATE if rootless else "boot with cgroup_enable=" + ",".join(missing)
+        fix = (
+            remedy(os.path.isdir("/run/systemd/system"))
+            if rootless
+            else "boot with cgroup_enable=" + ",".join(missing)
+        )
         return Finding(
             "control groups", WARN, f"{manager.kind} without {', '.join(missing)}", effect=effect, fix=fix
         )
@@ -46,14 +51,15 @@ def _v1_controllers() -> set[str]:
     return {row[0] for row in rows if len(row) == 4 and row[1] != "0" and row[3] == "1"}  # noqa: PLR2004 - proc(5)
 
 
-def _v2_controllers() -> set[str]:
-    own = next(
-        (line[3:] for line in (read_text("/proc/self/cgroup") or "").splitlines() if line.startswith("0::")),
-        "/",
+def remedy(systemd: bool) -> str:  # noqa: FBT001 - the one fact that decides
+    """What gives an ordinary user limits on this machine."""
+    from casemate.cgroups.hierarchy import read_hierarchies
+
+    if not all(hierarchy.is_v2 for hierarchy in read_hierarchies()):
+        return "cgroup v1 is not delegated to ordinary users: boot with systemd.unified_cgroup_hierarchy=1, or use root"
+    if systemd:
+        return DELEGATE
+    return (
+        "as root, for USER: cd /sys/fs/cgroup && mkdir USER && echo +cpu +memory +pids > cgroup.subtree_control"
+        " && chown USER USER USER/cgroup.procs USER/cgroup.subtree_control && echo PID-OF-THE-SHELL > USER/cgroup.procs"
     )
-    path = (
-        "/sys/fs/cgroup/cgroup.controllers"
-        if os.geteuid() == 0
-        else f"/sys/fs/cgroup{own}/cgroup.controllers"
-    )
-    return set((read_text(path) or "").split())

@@ -52,6 +52,7 @@ def gather() -> dict[str, Any]:
         "DockerRootDir": root,
         "CgroupDriver": "none" if groups.kind == "none" else "cgroupfs",
         "CgroupVersion": NO_GROUPS.get(groups.kind, ""),
+        **_limits(),
         "SecurityOptions": [
             "name=seccomp,profile=builtin",
             "name=userns",
@@ -65,6 +66,23 @@ def gather() -> dict[str, Any]:
         "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "Name": system.nodename,
     }
+
+
+def _limits() -> dict[str, Any]:
+    """Docker's yes and no for each kind of limit, and one warning that names those that will not hold."""
+    from casemate.cli.unenforced import unenforceable
+
+    missing, why = unenforceable()
+    keys = {
+        "MemoryLimit": "--memory",
+        "SwapLimit": "--memory-swap",
+        "CpuCfsQuota": "--cpus",
+        "CPUShares": "--cpu-shares",
+        "CPUSet": "--cpuset-cpus",
+        "PidsLimit": "--pids-limit",
+    }
+    warnings = [f"{', '.join(missing)} cannot be enforced: {why}"] if missing else []
+    return {**{key: flag not in missing for key, flag in keys.items()}, "Warnings": warnings}
 
 
 def _distribution() -> str:

@@ -112,10 +112,8 @@ def test_a_kind_that_is_not_listed_is_the_runtimes_own(oci: Runtime, kind: str) 
     without(oci.spec, kind)
     if kind == "uts":
         oci.spec.pop("hostname")
-    if kind in (
-        "network",
-        "pid",
-    ):  # the kernel shows sysfs and procfs only of a namespace that the user namespace owns
+    # In a user namespace the kernel shows sysfs, mqueue and procfs only of namespaces that it owns.
+    if kind in ("network", "pid", "ipc"):
         oci.spec["mounts"] = [item for item in oci.spec["mounts"] if item["type"] not in ("sysfs", "mqueue")]
         if oci.rootless and kind == "pid":
             proc = {"destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"]}

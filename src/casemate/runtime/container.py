@@ -114,7 +114,7 @@ def _add_container(build: Build, request: ContainerRequest, compiled: Compiled) 
     final = _add_sysctls(build) if build.linux.get("sysctl") else []
     namespaces.add_names(build)
     terminal.add_terminal(build, compiled.streams, console=True, relayed=relayed)
-    masks.add_masks(build, request.rootfs)
+    masks.add_masks(build, request.rootfs, bundle_dir=request.bundle_dir)
     build.target(build.process.get("cwd") or "/", _DIRECTORY, meaning="make the working directory")
     if late or build.is_new("cgroup"):
         namespaces.add_cgroup_namespace(build)

@@ -7,7 +7,7 @@ import os
 
 from casemate.errors import Invalid
 from casemate.kernel.const.sched import NS_GET_NSTYPE
-from casemate.kernel.namespaces import FLAGS
+from casemate.kernel.namespaces import FILES, FLAGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,6 +53,12 @@ def _open(kind: str, path: str) -> int:
     os.close(fd)
     name = next((name for name, flag in FLAGS.items() if flag == found), "")
     raise Invalid(doing, path, f"it is a {name} namespace" if name else "it is not a namespace")
+
+
+def is_our_own(kind: str, path: str) -> bool:
+    """Whether the namespace at ``path`` is the one that we are in ourselves: what is set there is set for the host."""
+    own, other = os.stat(f"/proc/self/ns/{FILES[kind]}"), os.stat(path)
+    return (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino)
 
 
 def joined_map(build: Build, wanted: IdMap | None) -> IdMap | None:

@@ -29,6 +29,8 @@ from casemate.runtime.compile.devices import null_mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from casemate.core.snapshots import RootFs
     from casemate.runtime.compile.build import Build
 
@@ -46,16 +48,15 @@ class _Sources:
         self.directory = -1
 
 
-def add_masks(build: Build, rootfs: RootFs) -> None:
+def add_masks(build: Build, rootfs: RootFs, *, bundle_dir: str) -> None:
     """Compile `linux.maskedPaths`, then `linux.readonlyPaths`."""
-    mounted = _fresh_kernel_mounts(build)
     sources = _Sources()
     for path in build.linux.get("maskedPaths") or ():
-        mode = _mode_of(build, _checked(path), mounted, rootfs)
+        mode = _mode_of(build, _checked(path), rootfs, bundle_dir)
         if mode is not None:
             _add_mask(build, path, sources, directory=stat.S_ISDIR(mode))
     for path in build.linux.get("readonlyPaths") or ():
-        if _mode_of(build, _checked(path), mounted, rootfs) is not None:
+        if _mode_of(build, _checked(path), rootfs, bundle_dir) is not None:
             _add_read_only(build, path)
 
 
@@ -120,26 +121,55 @@ def _add_read_only(build: Build, path: str) -> None:
     build.inside("MOVE_MOUNT", tree, target, meaning=meaning)
 
 
-def _fresh_kernel_mounts(build: Build) -> tuple[str, ...]:
-    """Return the destinations where the spec mounts a new procfs or sysfs, or the host's own."""
-    found = []
-    for mount in build.spec.get("mounts") or ():
-        destination = os.path.normpath(mount.get("destination") or "")
-        if destination in ("/proc", "/sys") and (
-            mount.get("type") in ("proc", "sysfs") or mount.get("source") == destination
-        ):
-            found.append(destination)
-    return tuple(found)
-
-
-def _mode_of(build: Build, path: str, mounted: tuple[str, ...], rootfs: RootFs) -> int | None:
-    """Return the type of what will stand at ``path``, None when nothing will."""
-    top = "/" + path.split("/", 2)[1]
-    if top in mounted:
+def _mode_of(build: Build, path: str, rootfs: RootFs, bundle_dir: str) -> int | None:
+    """Return the type of what will stand at ``path``, None when nothing will: in the mount that covers it, else in the image."""
+    mount, rest = _covering(build, path)
+    if mount is None:
+        mode = image_mode(rootfs, path)
+        return stat.S_IFDIR if mode is None and _leads_to_mount(build, path) else mode
+    kind, source = mount.get("type"), mount.get("source") or ""
+    if kind in ("proc", "sysfs") or (source in ("/proc", "/sys") and source == _destination(mount)):
         return _kernel_mode(build, path)
-    if _covered(build, path):
-        return None
-    return image_mode(rootfs, path)
+    if kind == "tmpfs" and "tmpcopyup" in (mount.get("options") or ()):
+        return image_mode(rootfs, path) or (None if rest else stat.S_IFDIR)
+    if kind in ("bind", "none", "", None) or {"bind", "rbind"} & set(mount.get("options") or ()):
+        return _mode_below(os.path.join(bundle_dir, source), rest)
+    return None if rest and not _leads_to_mount(build, path) else stat.S_IFDIR
+
+
+def _destination(mount: dict[str, Any]) -> str:
+    return os.path.normpath("/" + str(mount.get("destination")).lstrip("/"))
+
+
+def _covering(build: Build, path: str) -> tuple[dict[str, Any] | None, str]:
+    """Return the mount of the spec that shows ``path``, and the path inside it; the deepest one, the last of several."""
+    found, longest = None, ""
+    for mount in build.spec.get("mounts") or ():
+        destination = _destination(mount)
+        if len(destination) >= len(longest) and (path == destination or path.startswith(destination + "/")):
+            found, longest = mount, destination
+    return found, path[len(longest) :].lstrip("/")
+
+
+def _leads_to_mount(build: Build, path: str) -> bool:
+    """Whether a directory is made there because a mount goes below it."""
+    return any(_destination(mount).startswith(path + "/") for mount in build.spec.get("mounts") or ())
+
+
+def _mode_below(source: str, rest: str) -> int | None:
+    """Return the type of a file of the host that a bind mount shows."""
+    if not rest:
+        return os.stat(source).st_mode
+    root = os.open(source, os.O_PATH | os.O_CLOEXEC)
+    try:
+        with open_in_root(root, rest) as fd:
+            return os.fstat(fd.fileno()).st_mode
+    except KernelError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return None
+        raise
+    finally:
+        os.close(root)
 
 
 def _kernel_mode(build: Build, path: str) -> int | None:
@@ -163,15 +193,6 @@ def _namespace_dependent(build: Build, path: str) -> bool:
     if path.startswith("/sys/fs/cgroup/"):
         return True
     return path.startswith("/sys/class/net/") and build.is_new("network")
-
-
-def _covered(build: Build, path: str) -> bool:
-    """Whether another mount of the spec hides what the image has at ``path``."""
-    for mount in build.spec.get("mounts") or ():
-        destination = os.path.normpath(mount.get("destination") or "")
-        if mount.get("type") == "tmpfs" and (path == destination or path.startswith(destination + "/")):
-            return True
-    return False
 
 
 def image_mode(rootfs: RootFs, path: str) -> int | None:

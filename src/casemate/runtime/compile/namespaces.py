@@ -226,10 +226,20 @@ def add_root_ids(build: Build) -> None:
         build.inside("UID", 0, meaning="become user 0 of the user namespace")
 
 
+def has_own(build: Build, kind: str) -> bool:
+    """Whether the container has a namespace of this kind that is not ours: a new one, or another one that it joins."""
+    path = build.namespaces.get(kind)
+    if not path:
+        return path is not None
+    from casemate.runtime.compile.joins import is_our_own
+
+    return not is_our_own(kind, path)
+
+
 def add_names(build: Build) -> None:
     """Set host and domain name, and bring the loopback interface of a new network namespace up."""
     hostname, domainname = build.spec.get("hostname"), build.spec.get("domainname")
-    if (hostname or domainname) and not build.is_new("uts") and not build.namespaces.get("uts"):
+    if (hostname or domainname) and not has_own(build, "uts"):
         raise Invalid("set hostname", hostname or domainname, "the container has no UTS namespace of its own")
     if hostname:
         build.inside("HOSTNAME", hostname, meaning=f"set the host name {hostname}")

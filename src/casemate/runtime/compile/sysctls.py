@@ -1,7 +1,7 @@
 """`linux.sysctl`: only those that a namespace of the container owns, written through a procfs of our own.
 
 The procfs is a mount that we have just made and that nothing can cover yet; the write stays on it (no crossing of mounts, no
-links) and is read back.
+links). A namespace that is joined by path counts unless it is our own: what is set there is set for the host.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from casemate.errors import Denied, Invalid
 from casemate.kernel.const.magic import PROC_SUPER_MAGIC
 from casemate.kernel.const.mount import FSCONFIG_CMD_CREATE
 from casemate.runtime.compile.build import RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV
+from casemate.runtime.compile.namespaces import has_own
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ _IPC = frozenset(
         "shm_next_id",
     )
 )
+_NAMES = {"sys/kernel/hostname": "HOSTNAME", "sys/kernel/domainname": "DOMAINNAME"}
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./")
 _VALUE_CHARACTERS = _NAME_CHARACTERS | frozenset(" \t,:")
 _RESOLVE = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS
@@ -53,6 +55,9 @@ def add_sysctls(build: Build) -> list[tuple[str, str, int]]:
     final = []
     for name, value in settings.items():
         path, meaning = "sys/" + _path(name), f"set {name} to {value}"
+        if path in _NAMES:  # its file belongs to the host's root; the call asks only for the namespace
+            build.inside(_NAMES[path], str(value), meaning=meaning)
+            continue
         if path.startswith("sys/user/max_"):
             slot = build.slot()
             build.inside("OPENAT2", slot, proc, path, os.O_RDWR | os.O_CLOEXEC, 0, _RESOLVE, meaning=meaning)
@@ -94,7 +99,7 @@ def _check(build: Build, name: str, value: object) -> None:
     owner = _owner(dotted)
     if owner is None:
         raise Denied("set sysctl", name, "it belongs to the whole host, not to a namespace")
-    if owner not in build.namespaces:
+    if not has_own(build, owner):
         raise Denied("set sysctl", name, f"the container has no {owner} namespace of its own")
 
 

@@ -34,15 +34,16 @@ def parser() -> argparse.ArgumentParser:
 
 def run_tests(chosen: list[selections.Selection], *, rebuild: bool) -> int:
     """Run the selections in one boot; 0 when every one of them passed."""
-    image = ensure_image(rebuild=rebuild)
     paths = machine.Paths(**{name: os.path.join(CACHE, f"{name}.{kind}") for name, kind in
                              (("checkout", "tar"), ("results", "tar"), ("console", "log"), ("output", "log"))})  # fmt: skip
     left_out = [f"--deselect={name}" for name in selections.NOT_HERE]
     job = [
         {**dataclasses.asdict(s), "options": ["-m", selections.MARKERS[s.user], *left_out]} for s in chosen
     ]
+    # At once: building the image takes a minute, in which a person may go on working.
     exchange.write_checkout(paths.checkout, {"selections": job})
     exchange.make_results_disk(paths.results)
+    image = ensure_image(rebuild=rebuild)
     limits = machine.Deadlines(whole_s=BOOT_AND_PREPARE_S + sum(s.deadline_s for s in chosen))
     started = time.monotonic()
     trouble = machine.boot(image, paths, limits, show)

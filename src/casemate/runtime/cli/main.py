@@ -34,6 +34,7 @@ SHORT = {"v": "version", "h": "help"}
 
 # verb -> (module, what it does)
 VERBS = {
+    "checkpoint": ("criu.checkpoint", "write a running container to files, by criu"),
     "create": ("create", "make a container and wait for start"),
     "delete": ("delete", "remove a container and everything that was made for it"),
     "events": ("group.events", "show resource use and out-of-memory kills"),
@@ -43,6 +44,7 @@ VERBS = {
     "list": ("listing", "show the containers below --root"),
     "pause": ("group.resources", "freeze all processes of a container"),
     "ps": ("group.resources", "show the processes of a container"),
+    "restore": ("criu.restore", "make a container again from the files of checkpoint"),
     "resume": ("group.resources", "let a paused container go on"),
     "run": ("run", "create, start, wait and delete"),
     "spec": ("spec", "write a config.json to start from"),

@@ -1,0 +1,1 @@
+"""Checkpoint and restore, which the program criu does."""

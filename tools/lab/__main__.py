@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import dataclasses
 import fcntl
+import glob
 import os
 import sys
 import time
@@ -36,6 +37,8 @@ def run_tests(chosen: list[selections.Selection], *, rebuild: bool) -> int:
     """Run the selections in one boot; 0 when every one of them passed."""
     paths = machine.Paths(**{name: os.path.join(CACHE, f"{name}.{kind}") for name, kind in
                              (("checkout", "tar"), ("results", "tar"), ("console", "log"), ("output", "log"))})  # fmt: skip
+    for name in glob.glob("*.xml", root_dir=CACHE):
+        os.unlink(os.path.join(CACHE, name))  # of former runs
     left_out = [f"--deselect={name}" for name in selections.NOT_HERE]
     job = [
         {**dataclasses.asdict(s), "options": ["-m", selections.MARKERS[s.user], *left_out]} for s in chosen

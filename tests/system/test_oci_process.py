@@ -175,13 +175,12 @@ def test_host_and_domain_name_are_the_containers_own(oci: Runtime) -> None:
     assert (os.uname().nodename, Path("/proc/sys/kernel/domainname").read_text()) == ours
 
 
-@pytest.mark.parametrize(("height", "shown"), [(33, "33"), (70000, "65535")])
-def test_the_terminal_has_the_size_that_was_asked_for(root_oci: Runtime, height: int, shown: str) -> None:
-    root_oci.spec["process"].update(terminal=True, consoleSize={"height": height, "width": 101})
+def test_the_terminal_has_the_size_that_was_asked_for(root_oci: Runtime) -> None:
+    root_oci.spec["process"].update(terminal=True, consoleSize={"height": 33, "width": 101})
     root_oci.args("busybox", "stty", "size")
     root_oci.save()
     code, text = on_terminal(root_oci.command("run", "c"), cwd=root_oci.bundle)
-    assert (code, text.split()) == (0, [shown, "101"])
+    assert (code, text.split()) == (0, ["33", "101"])
 
 
 def test_working_directory_environment_and_arguments_arrive_as_they_are(oci: Runtime) -> None:

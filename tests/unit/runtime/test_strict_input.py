@@ -12,8 +12,9 @@ import pytest
 from casemate.errors import CasemateError, Denied, Invalid, Unsupported
 from casemate.oci import quick_json
 from casemate.oci.quick_json import dumps, loads
-from casemate.runtime.cli.args import FLAG, LIST, VALUE, parse
+from casemate.runtime.cli.args import FLAG, LIST, VALUE, Arguments, parse
 from casemate.runtime.cli.kill import parse_signal
+from casemate.runtime.cli.program import stdio
 from casemate.runtime.cli.record import check_id
 from casemate.runtime.compile import mount_options, namespaces, sysctls, validate
 from casemate.runtime.compile.build import Build
@@ -144,6 +145,11 @@ def test_selinux_options_are_refused_where_there_is_none() -> None:
 def test_relative_and_empty_entries_of_path_are_not_searched() -> None:
     process = {"args": ["prog"], "env": ["PATH=:.:bin:/opt/bin/:/bin"]}
     assert program_candidates(process) == ["/opt/bin/prog", "/bin/prog"]
+
+
+def test_a_console_is_at_most_as_large_as_a_terminal_can_be() -> None:
+    process = {"terminal": True, "consoleSize": {"height": 70000, "width": 80}}
+    assert stdio.direct_stdio(Arguments(), process, None).console_size == (65535, 80)
 
 
 def test_options_are_read_as_runc_reads_them() -> None:

@@ -26,6 +26,7 @@ ALL_NAMESPACES = NEW_USER | NEW_PID | NEW_NS | 0x02000000 | 0x04000000 | 0x08000
 LEAVE_OOM = 1001
 O_PATH, O_DIRECTORY = 0o10000000, 0o200000
 NOBODY = 65534
+WAITS = 5  # code of an ASK
 
 
 def own_maps() -> tuple[bytes, bytes]:
@@ -212,11 +213,11 @@ def test_a_failing_operation_is_named_and_leaves_nothing(
 
 def test_a_child_killed_during_setup_names_the_operation_and_the_signal() -> None:
     plan, reader = make_plan()
-    plan.add("inside", "ASK", 5, meaning="wait to be killed")
+    plan.add("inside", "ASK", WAITS, meaning="wait to be killed")
     plan.add("inside", "EXEC", ["/bin/true"], [])
 
     with pytest.raises(CasemateError, match="killed by signal 9 during ASK"):
-        launch(plan, on_ask=lambda _, pid: os.kill(pid, signal.SIGKILL) if pid else None)
+        launch(plan, on_ask=lambda code, pid: os.kill(pid, signal.SIGKILL) if code == WAITS else None)
     plan.close()
     os.close(reader)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 
+from casemate.errors import Conflict
 from casemate.kernel.const.sched import CLONE_NEWPID, CLONE_NEWUSER
+from casemate.kernel.pidfd import has_ended
 from casemate.runtime.compile import namespaces, terminal
 from casemate.runtime.compile.build import Build
 from casemate.runtime.compile.confine import Confinement, add_confinement, add_exec
@@ -44,6 +46,8 @@ def _compile_exec(request: ExecRequest) -> Compiled:
     done = False
     try:
         _add_exec(build, request, compiled.streams)
+        if has_ended(request.pidfd):  # what was read by the process's number may have been a stranger's
+            raise Conflict("join the container", request.id, "container not running: its process has ended")
         done = True
     finally:
         if not done:

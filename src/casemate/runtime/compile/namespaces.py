@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from casemate.errors import Invalid, Unsupported
+from casemate.errors import Conflict, Invalid, Unsupported
 from casemate.kernel.const.magic import PROC_SUPER_MAGIC
 from casemate.kernel.const.sched import CLONE_NEWCGROUP, CLONE_NEWTIME
 from casemate.kernel.namespaces import FILES, FLAGS
@@ -250,13 +250,23 @@ def add_names(build: Build) -> None:
 
 
 def joined_flags(build: Build, pid: int) -> int:
-    """The kinds of namespace that an additional process must join: all that differ from our own."""
+    """The kinds of namespace that an additional process must join: all that differ from our own.
+
+    Raises: Conflict when the process is about to end: its namespaces are gone before it is, and a kind that is not joined
+    would be the host's.
+    """
     flags = 0
     for kind, file in FILES.items():
         try:
-            theirs, ours = os.stat(f"/proc/{pid}/ns/{file}"), os.stat(f"/proc/self/ns/{file}")
+            ours = os.stat(f"/proc/self/ns/{file}")
         except FileNotFoundError:
-            continue
+            continue  # this kernel has no such kind
+        try:
+            theirs = os.stat(f"/proc/{pid}/ns/{file}")
+        except (FileNotFoundError, ProcessLookupError):
+            raise Conflict(
+                "join the container", pid, "container not running: its process has ended"
+            ) from None
         if theirs.st_ino != ours.st_ino:
             flags |= FLAGS[kind]
             build.namespaces[kind] = f"/proc/{pid}/ns/{file}"

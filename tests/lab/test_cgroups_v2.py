@@ -141,6 +141,7 @@ def test_a_limit_that_version_2_has_no_controller_for_is_refused_by_name(oci: Ru
 @pytest.mark.parametrize("options", [(), ("--systemd-cgroup",)])
 def test_an_ordinary_user_outside_his_own_systemd_still_gets_limits(options: tuple[str, ...]) -> None:
     """As after a login by ssh or console: the session's group is root's."""
+    subprocess.run(["systemctl", "start", "user@1000.service"], check=True)
     with made_runtime(rootless=True) as oci:
         oci.spec["linux"]["resources"] = {"memory": {"limit": 64 << 20}, "pids": {"limit": 33}}
         log = oci.base / "log"

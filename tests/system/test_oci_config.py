@@ -240,3 +240,12 @@ def test_seccomp_that_forbids_the_calls_does_not_disturb_them(oci: Runtime) -> N
     oci.spec["linux"]["memoryPolicy"] = {"mode": "MPOL_LOCAL"}
     oci.args("/usr/bin/python3", "-I", "-S", "-c", "import os; print(os.uname().machine)")
     assert oci("run", "c").stdout == "i686\n"
+
+
+def test_exec_has_the_containers_memory_policy_and_execution_domain(oci: Runtime) -> None:
+    with_python(oci).spec["linux"]["personality"] = {"domain": "LINUX32"}
+    oci.spec["linux"]["memoryPolicy"] = {"mode": "MPOL_LOCAL"}
+    oci.args("sleep", "100")
+    assert oci("run", "--detach", "c").returncode == 0
+    found = json.loads(oci("exec", "c", "/usr/bin/python3", "-I", "-S", "-c", READ_SERVICE).stdout)
+    assert (found["machine"], found["mode"]) == ("i686", 4)

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from casemate.prove.catalogue import CHECKS
+
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 PROGRAM = os.path.join(os.path.dirname(sys.executable), "casemate")
@@ -83,3 +85,51 @@ def test_a_killed_round_is_cleaned_by_the_next(temporary: Path) -> None:
     time.sleep(2.1)  # a place is not looked at while it is new
     code, document, err = prove("--only", "C34", temporary=temporary)
     assert (code, broken(document)) == (0, {}), err
+
+
+FAULTS = {
+    "no_masks": "C2",
+    "no_read_only": "C2",
+    "follows_links": "C1",
+    "settings_into_files": "C3",
+    "leaks_descriptor": "C4",
+    "runs_itself": "C5",
+    "makes_mount_points_by_path": "C6",
+    "open_groups": "C7",
+    "one_capability_more": "C8",
+    "another_exec": "C9",
+    "one_group_more": "C10",
+    "drops_settings": "C11",
+    "helper_from_the_image": "C12",
+    "listens": "C30",
+    "buffers": "C31",
+    "any_name": "C32",
+    "shares_the_network": "C34",
+    "looks_up_inside": "T1",
+    "imports_the_image": "T2",
+    "passes_the_environment": "T3",
+    "leaves_a_process": "T5",
+    "enters_visibly": "T8",
+}
+"""Fault of tests/support/broken_runtime.py -> the check that finds it."""
+ALWAYS = ("C2", "C3", "C7", "C8", "C10", "C34")
+"""Checks that are tried with every fault: they must hold, unless the fault is theirs."""
+
+
+@pytest.mark.needs_root
+@pytest.mark.parametrize("fault", sorted(FAULTS))
+def test_a_broken_runtime_breaks_exactly_the_check_of_its_fault(fault: str, temporary: Path) -> None:
+    runtime = temporary / "runtime"
+    script = Path(__file__).parents[1] / "support" / "broken_runtime.py"
+    runtime.write_text(f'#!/bin/sh\nexec {sys.executable} -I {script} {fault} {PROGRAM}-oci "$@"\n')
+    runtime.chmod(0o755)
+    numbers = ",".join(sorted({FAULTS[fault], *ALWAYS}))
+    code, document, err = prove("--only", numbers, "--runtime", str(runtime), temporary=temporary)
+    runtime.unlink()
+    assert (code, set(broken(document))) == (1, {FAULTS[fault]}), (broken(document), err)
+    assert not_tried(document) == {}
+
+
+def test_every_check_has_a_runtime_that_breaks_it() -> None:
+    """The interrupted start (T6) looks for the same remains as T5."""
+    assert {check.number for check in CHECKS if check.runs} - set(FAULTS.values()) == {"T6"}

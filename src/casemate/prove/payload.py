@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FIFO = object()
 APPLETS = """
     cat chmod cp dd echo env false find grep head hostname id kill ln ls mkdir mknod mount mv nc ps readlink rm sed seq
-    sh sleep stat tail test touch tr true umount unshare wc yes
+    sh sleep stat tail test timeout touch tr true umount unshare wc yes
 """.split()  # noqa: SIM905 - a list of words
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n4294967296:x:0:0::/:/bin/sh\n"
 GROUP = b"root:x:0:\nuser:x:1000:\n"

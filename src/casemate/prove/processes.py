@@ -6,6 +6,7 @@ Whoever proves becomes the reaper of orphans, so that whatever a runtime leaves 
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -21,11 +22,14 @@ ACCEPTING = "00010000"
 
 @contextmanager
 def reaping_orphans() -> Iterator[None]:
-    """Inside, orphans of what we start become our children."""
+    """Inside, orphans of what we start become our children; those that live at the end are killed."""
     set_subreaper(subreaper=True)
     try:
         yield
     finally:
+        for pid in family():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         set_subreaper(subreaper=False)
 
 

@@ -43,7 +43,7 @@ def prove(checks: Sequence[Check], runtime: str, show: Callable[[Result], None])
     Raises: NotFound without a static busybox or the runtime, Unavailable when not even a harmless container starts.
     """
     results = []
-    with private_place() as place, reaping_orphans():
+    with reaping_orphans(), private_place() as place:
         wall = make_wall(place, runtime)
         _start_something(wall)
         for check in checks:

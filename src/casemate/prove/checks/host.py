@@ -149,7 +149,7 @@ def network(wall: Wall) -> str:
         server.listen()
         port = server.getsockname()[1]
         said = wall.script(
-            f"cat /proc/net/dev /proc/net/route; echo x | nc -w 1 127.0.0.1 {port} && echo connected; true"
+            f"cat /proc/net/dev /proc/net/route; echo x | timeout 2 nc -w 1 127.0.0.1 {port} && echo connected; true"
         )
         server.settimeout(0.05)
         with suppress(TimeoutError):

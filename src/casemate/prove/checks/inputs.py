@@ -138,7 +138,7 @@ class Traps:
     def __init__(self, wall: Wall) -> None:
         self.directory = wall.place.directory("traps", 0o777)
         self.notes = wall.place.directory("notes", 0o777)
-        self.script = f'#!/bin/sh\necho "$0 as $(id -u)" >> {self.notes}/ran\n'.encode()
+        self.script = f'#!/bin/sh\necho "$0" >> {self.notes}/ran\n'.encode()
         line = f"open('{self.notes}/ran', 'a').write(__file__ + '\\n')\n"
         self.python = line.encode()
         self.files: dict[str, Content] = {"trap": None}

@@ -57,9 +57,8 @@ def masks(wall: Wall) -> str:
     files = {"dev": None, **{f"dev/{name}": canary.file for name in nodes}}
     masked, kept = default_profile.masked_paths(), default_profile.READONLY_PATHS
     script = (
-        f"for f in {quoted(*masked)}; do if [ -d $f ]; then ls -A $f; else head -c 64 $f; : >> $f; fi; done 2>/dev/null"
-        f" | head -c 64 | grep -q . && for f in {quoted(*masked)}; do"
-        " if [ -d $f ]; then n=$(ls -A $f | head -c 64 | wc -c); else n=$(head -c 64 $f | wc -c); fi 2>/dev/null;"
+        f"for f in {quoted(*masked)}; do"
+        " if [ -d $f ]; then n=$(ls -A $f | wc -c); else n=$(timeout 1 head -c 64 $f | wc -c); fi 2>/dev/null;"
         " [ $n -gt 0 ] && echo read $f; done;"
         f" find {quoted(*kept)} -type f 2>/dev/null | while read -r f; do (: >> $f) 2>/dev/null && echo write $f; done;"
         " echo x > /dev/null; echo x > /dev/console; cat /dev/null; true"

@@ -119,7 +119,7 @@ def control_groups(wall: Wall) -> str:
     """C7: control group files, mounts of hierarchies, new namespaces."""
     script = (
         "find /sys/fs/cgroup -type f 2>/dev/null | while read -r f; do (: >> $f) 2>/dev/null && echo write $f; done;"
-        " while read -r _ at kind _; do case $kind in cgroup*) mkdir $at/made && echo made a group;; esac;"
+        " while read -r _ at kind _; do case $kind in cgroup*) mkdir $at/made && rmdir $at/made && echo made a group;; esac;"
         " done < /proc/self/mounts 2>/dev/null; mkdir -p /tmp/c;"
         " for t in cgroup cgroup2; do mount -t $t none /tmp/c 2>/dev/null && echo mounted $t; done;"
         " for n in U C m n; do unshare -$n true 2>/dev/null && echo new namespace $n; done;"

@@ -279,25 +279,19 @@ def shape(value: object) -> object:
 
 
 # What is zero is left out on both sides, and which of these are zero is chance.
-BY_CHANCE = {
-    "total",
-    "percpu",
-    "percpu_kernel",
-    "percpu_user",
-    "throttling",
-    "cache",
-    "max",
-    "usage",
-    "blkio",
-}
+BY_CHANCE = {"total", "percpu", "percpu_kernel", "percpu_user", "cache", "max"}
+WHOLLY_BY_CHANCE = {"throttling", "blkio"}
 
 
 def certain(value: object) -> object:
     """A shape without what may be zero on one side only."""
-    if isinstance(value, dict):
-        kept = {key: certain(item) for key, item in value.items()}
-        return {key: item for key, item in kept.items() if key not in BY_CHANCE or isinstance(item, dict)}
-    return value
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: {} if key in WHOLLY_BY_CHANCE else certain(item)
+        for key, item in value.items()
+        if key not in BY_CHANCE and (key != "usage" or isinstance(item, dict))
+    }
 
 
 def test_events_have_the_same_keys_for_the_same_group(pair: list[Runtime]) -> None:

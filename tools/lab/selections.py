@@ -38,11 +38,13 @@ def _files(pattern: str, *but: str) -> tuple[str, ...]:
     return tuple(path for path in found if not any(word in path for word in but))
 
 
+_ROOTLESS = "tests/system/engine/test_engine_rootless.py"
 # Claims about another machine than the guest, with the reason why they cannot be made there.
 NOT_HERE = {
     "tests/system/test_cgroups_v1.py": "the guest has no cgroup v1",
     "tests/system/test_cgroups_peers.py": "compares cgroup v1 files",
     "tests/system/test_oci_cgroups.py::test_root_is_refused_by_name_what_the_kernel_cannot_limit": "names what v1 lacks",
+    f"{_ROOTLESS}::test_limits_without_control_groups_are_listed_as_not_enforced": "the user has some there",
     "tests/system/test_enter_kernel_facts.py": "detached layers came with Linux 6.15; the engine's tests use the older way",
 }
 

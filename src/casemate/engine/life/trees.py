@@ -14,7 +14,10 @@ def remove_tree(path: str) -> None:
     Follows no link; works by descriptors, so that nothing can be moved away under it. Files that a container
     gave to the subordinate ids of an ordinary user are removed by a worker that is root of those ids.
     """
-    parent = os.open(os.path.dirname(path), _DIRECTORY)
+    try:
+        parent = os.open(os.path.dirname(path), _DIRECTORY)
+    except FileNotFoundError:
+        return  # whoever recorded the first container was killed before it made the directory of all
     try:
         try:
             _remove(parent, os.path.basename(path))

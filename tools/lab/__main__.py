@@ -47,7 +47,10 @@ def run_tests(chosen: list[selections.Selection], *, rebuild: bool) -> int:
     exchange.write_checkout(paths.checkout, {"selections": job})
     exchange.make_results_disk(paths.results)
     image = ensure_image(rebuild=rebuild)
-    limits = machine.Deadlines(whole_s=BOOT_AND_PREPARE_S + sum(s.deadline_s for s in chosen))
+    limits = machine.Deadlines(
+        silence_s=max(240, min(900, *(s.deadline_s for s in chosen))),
+        whole_s=BOOT_AND_PREPARE_S + sum(s.deadline_s for s in chosen),
+    )
     started = time.monotonic()
     trouble = machine.boot(image, paths, limits, show)
     print(f"lab: guest: {time.monotonic() - started:.0f} s", flush=True)

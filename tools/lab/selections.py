@@ -58,7 +58,7 @@ SELECTIONS = [
     *_both("machine", "tests/lab"),
     Selection(name="kernel", user=ROOT, deadline_s=600,
               arguments=("tests/unit/kernel", "tests/unit/cgroups", "tests/unit/runtime")),
-    *_both("enter", *_files("tests/system/test_enter_*.py"), deadline_s=1200),
+    *_both("enter", *_files("tests/system/test_enter_*.py", "failures"), deadline_s=1200),
     *_both("cgroups", *_files("tests/system/test_cgroups_*.py")),
     *_both("runtime", *_files("tests/system/test_oci_*.py", "peers"), deadline_s=2400),
     *_both("engine", "tests/system/engine", deadline_s=2700),
@@ -66,6 +66,8 @@ SELECTIONS = [
     *_both("store", *_files("tests/system/test_store_*.py"), deadline_s=2400),
     *_both("commands", "tests/system/test_cli.py", "tests/system/test_cli_transports.py", deadline_s=1200),
     *_both("hostile", "tests/system/hostile", deadline_s=3600),
+    # Every system call of enter fails in turn: the slowest tests of all, so they come last.
+    *_both("failures", "tests/system/test_enter_failures.py", deadline_s=3600),
 ]  # fmt: skip
 WHOLE = [selection for selection in SELECTIONS if "short" not in selection.groups]
 

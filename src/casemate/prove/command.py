@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,14 +100,19 @@ def run(
         try:
             code: int | None = process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            end(process)
             code = None
         except BaseException:
-            process.kill()
-            process.wait()
+            end(process)
             raise
         return Answer(code, _text(out), _text(err))
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a program of ``begin`` with the children that it has left in its session, and reap it."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # a start that hangs hangs in a child of the runtime
+    process.wait()
 
 
 def _text(file: IO[bytes]) -> str:

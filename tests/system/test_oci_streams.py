@@ -87,23 +87,26 @@ def test_preserved_descriptors_arrive_under_their_numbers(oci: Runtime, verb: st
         oci.args(*show)
         words = ["run", "--preserve-fds", "2", "c"]
     oci.save()
-    pipes = [os.pipe(), os.pipe()]
-    for number, (_, writer) in enumerate(pipes):
+    readers = []
+    for number in range(2):
+        reader, writer = os.pipe()
         os.write(writer, f"pipe {number}\n".encode())
         os.close(writer)
+        readers.append(fcntl.fcntl(reader, fcntl.F_DUPFD, 60))  # out of the way of the numbers below
+        os.close(reader)
     # A shell gives the two readers the numbers 3 and 4, and the runtime one more that nobody asked for.
-    moves = f'exec 13<&{pipes[0][0]} 14<&{pipes[1][0]}; exec 3<&13 4<&14 5<&13 13<&- 14<&-; exec "$@"'
+    moves = f'exec 3<&{readers[0]} 4<&{readers[1]} 5<&{readers[0]} {readers[0]}<&- {readers[1]}<&-; exec "$@"'
     found = subprocess.run(
         ["bash", "-c", moves, "sh", *oci.command(*words)],
         cwd=oci.bundle,
-        pass_fds=[reader for reader, _ in pipes],
+        pass_fds=readers,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
-    for reader, _ in pipes:
+    for reader in readers:
         os.close(reader)
     assert found.returncode == 0, found.stderr
     lines = found.stdout.splitlines()

@@ -141,7 +141,7 @@ def test_a_configuration_that_is_not_to_the_letter_is_not_loaded(
 
 
 @pytest.mark.parametrize(
-    "path", ["/proc", "/proc/self/fd/1", "/sys", "/sys/fs/cgroup", "/dev", "/dev/pts", "/dev/null"]
+    "path", ["/proc", "/proc/self/fd/1", "/sys", "/sys/fs/cgroup", "/dev", "/dev/pts", "/dev/null", "/dev/fd"]
 )
 def test_a_volume_of_an_image_cannot_cover_the_kernels_own(box: Any, busybox_layer: bytes, path: str) -> None:
     assert box.load("covers", [busybox_layer], config={"Volumes": {path: {}}}).code == 0

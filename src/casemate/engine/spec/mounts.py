@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from casemate.engine.options import MountOption, TmpfsOption
 
 RESERVED = ("/proc", "/sys", "/dev/pts")
+_NODES = frozenset(
+    f"/dev/{name}"
+    for name in (
+        *("null", "zero", "full", "random", "urandom", "tty", "console", "ptmx"),
+        *("fd", "stdin", "stdout", "stderr", "mqueue"),
+    )
+)
+"""What every program relies on to be the kernel's: a volume there would be made instead of it."""
 _FLAGS = ("nosuid", "suid", "nodev", "dev", "noexec", "exec", "noatime", "relatime")
 _PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 _IDLE = ("z", "Z", "idmap", "nocopy", "noidmap", "rw", "U")
@@ -60,7 +68,7 @@ def plan_mounts(
         seen.add(mount_record["target"])
     for path in image_volumes:
         target = container_path(path)
-        if target == "/dev" or target.startswith("/sys/"):
+        if target == "/dev" or target in _NODES or target.startswith("/sys/"):
             raise Invalid("mount", repr(path), "an image's volume cannot cover the kernel's own file systems")
         if target not in seen:
             seen.add(target)
